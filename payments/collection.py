@@ -1,8 +1,7 @@
 """Send payment requests.
 
-A request is saved together with its payment and sent after the commit. Only one process can claim a request. If the
-provider certainly did not accept a request, the request is sent again for up to ten minutes. If the provider may have
-the request, but we have no answer, for example after a crash, the request is ambiguous and is never sent again.
+A request that the provider certainly did not accept is sent again for up to ten minutes. A request that the provider
+may have accepted is ambiguous and is never sent again.
 """
 
 import logging
@@ -49,9 +48,9 @@ def is_open(payment: Payment) -> bool:
 
 
 def lock_open(phone: str) -> frozenset[int]:
-    """Lock this phone's payments that have an open request. Withdraw the requests that were not yet sent.
+    """Lock a phone's payments with an open request, and return their ids. Withdraw requests that were not yet sent.
 
-    Return the ids of all locked payments. `phone`: in E.164. Call this before locking the player.
+    `phone`: in E.164. Call this before locking the player.
     """
     rows = Payment.objects.filter(phone=phone, status=Status.PENDING, collection__in=_OPEN).order_by("pk")
     payments = list(rows.select_for_update(no_key=True))
@@ -60,10 +59,7 @@ def lock_open(phone: str) -> frozenset[int]:
 
 
 def seconds_ringing(payments: Iterable[Payment]) -> int:
-    """Return the seconds for which a phone may still show the prompt of one of these payments, or 0.
-
-    A prompt lasts for RINGING after the payment request, or until the payment has a final status.
-    """
+    """Return the seconds for which a phone may still show the prompt of one of these payments, or 0."""
     asked = [
         payment.asked_at
         for payment in payments
@@ -90,10 +86,9 @@ def _withdraw(payments: list[Payment]) -> int:
 
 
 def order(payment: Payment, description: str) -> None:
-    """Prepare an unsaved payment for a payment request.
+    """Prepare an unsaved payment for a payment request, if a provider is configured.
 
-    Without a configured provider, nothing is changed. Raises ValueError if no configured provider serves the network of
-    the phone number.
+    Raises ValueError if no configured provider serves the network of the phone number.
     """
     if providers.current() is None:
         return
@@ -150,10 +145,7 @@ def give_up_late() -> int:
 
 
 def sweep() -> int:
-    """Mark a request as ambiguous if the process that claimed it recorded no answer in time, for example after a crash.
-
-    Return the number of requests marked.
-    """
+    """Mark requests as ambiguous if the process that claimed them recorded no answer in time. Return their number."""
     late = Payment.objects.filter(collection=Collection.ASKING, start_at__lte=database.now())
     swept = 0
     for key in list(late.values_list("pk", flat=True)[:_AT_ONCE]):
@@ -180,10 +172,7 @@ def sweep() -> int:
 
 
 def _claim(limit: int, among: "QuerySet[Payment] | None" = None) -> list[Payment]:
-    """Claim up to `limit` due requests and return their payments. No other process sends a claimed request.
-
-    The requests that have been due longest are claimed first.
-    """
+    """Claim up to `limit` due requests and return their payments. No other process sends a claimed request."""
     rows = (Payment.objects.all() if among is None else among).filter(collection=Collection.DUE)
     now, provider = database.now(), providers.current()
     if provider is None:
@@ -221,11 +210,7 @@ def _ask(payment: Payment) -> Answer:
 
 
 def notice_url(payment_id: int) -> str:
-    """Return the URL for the provider's notifications about a payment. It contains the signed payment id.
-
-    Return "" if SITE_URL is empty or the URLconf does not include `payments`. In these cases, only polling finds the
-    status.
-    """
+    """Return the signed URL for notifications about a payment, or "" without SITE_URL or the URLs of `payments`."""
     site = str(settings.SITE_URL).rstrip("/")
     if not site:
         return ""
@@ -268,8 +253,8 @@ def _record(asked: Payment, answer: Answer) -> None:
 def _move(payment: Payment, answer: Answer, asked: Payment, cause: Cause, also: tuple[str, ...]) -> None:
     under_way = payment.collection in (Collection.ASKING, Collection.IN_DOUBT)
     if answer.said is Said.NOT_TAKEN and payment.asked_at != asked.asked_at:
-        # The answer is recorded already: the commit succeeded, but its confirmation was lost. Change nothing, because
-        # another process may already be sending the request again.
+        # This answer was recorded before, but the confirmation of the commit was lost. Change nothing, because the
+        # request may be under way again.
         return
     now, asked_at = database.now(), payment.asked_at or payment.created_at
     if answer.said is Said.NOT_TAKEN:
@@ -290,11 +275,7 @@ def _move(payment: Payment, answer: Answer, asked: Payment, cause: Cause, also: 
 
 
 def _first_poll(payment: Payment, asked_at: datetime, now: datetime) -> datetime:
-    """Return the time of the first poll after a payment request.
-
-    If no id at the provider is known, no poll is possible. In this case, return the time one day after the request,
-    when an operator must decide.
-    """
+    """Return the time of the first poll, or the time when an operator must decide because no poll is possible."""
     if not status_polling.ids_of(payment):
         return asked_at + status_polling.DAY
     return now + timedelta(seconds=status_polling.next_pause((now - asked_at).total_seconds()) or 0)

@@ -1,8 +1,4 @@
-"""Apply events to a locked payment, and save the payment's row, the journal and the ledger together.
-
-`writing()` collects the journal and ledger rows of a transaction. It inserts them at the end, with one INSERT per
-table. If a savepoint is rolled back, its rows are dropped.
-"""
+"""Apply events to a locked payment, and save the payment's row, the journal and the ledger together."""
 
 import logging
 from collections import Counter
@@ -46,8 +42,7 @@ _IN_USE = "in_use"
 _OWED = [account for account in Account if account not in (*ASSETS, Account.OPENING)]
 # SQLSTATEs of PostgreSQL: lock timeout, statement timeout, deadlock.
 _TIMED_OUT = ("55P03", "57014", "40P01")
-# If a final status comes from one of these sources (a poll, or the answer to the payment request), the planned poll is
-# kept. A status from another source cancels the poll.
+# A final status from a poll or from the answer to the payment request does not cancel the planned poll.
 _KEEPS_SCHEDULE = ("asking", "answer")
 # Pause before the next poll, if the answer to a poll makes another poll necessary.
 _AFTER_A_POLL = timedelta(seconds=5)
@@ -55,11 +50,7 @@ _AFTER_A_POLL = timedelta(seconds=5)
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """The source of an event.
-
-    `by`: `callback`, `asking` (a poll), `answer` (the payment request was answered or given up), `operator` or "". If
-    the event settles the payment, `by` is stored as `settled_by`.
-    """
+    """The source of an event. `by`: one of the sources listed at `Payment.settled_by`, or ""."""
 
     by: str = ""
     actor: str = ""
@@ -76,10 +67,9 @@ NO_CAUSE = Cause()
 
 @contextmanager
 def writing(*, savepoint: bool = True) -> Iterator[None]:
-    """An atomic block that writes the journal and the ledger.
+    """Open an atomic block. Its journal and ledger rows are inserted at the end of the outermost block.
 
-    Its events and postings are inserted at the end of the outermost block. `savepoint`: pass False if an error in this
-    block ends the outer block anyway.
+    `savepoint`: pass False if an error in this block ends the outer block anyway.
     """
     with transaction.atomic(savepoint=savepoint):
         held: list[tuple[PaymentEvent, tuple[LedgerEntry, ...]]] | None = getattr(connection, "_journal", None)
@@ -172,8 +162,7 @@ def note_poll(payment: Payment, cause: Cause) -> None:
 def state_of(payment: Payment, place: Place | None = None) -> State:
     """Return the state that is cached in a payment's row.
 
-    If the row says only that the money is in use, `place` says where: received, waiting or in a match. If `place` is
-    None, the registered function `place_of` finds the place.
+    `place`: received, waiting or in a match, for a row whose place is `in_use`. By default, `Use.place_of` finds it.
     """
     if payment.place != _IN_USE:
         place = Place(payment.place)
@@ -226,9 +215,8 @@ def take(
 ) -> Outcome:
     """Apply an event to a payment that the caller has locked with `locked`.
 
-    `place`: for money in use, its exact place (received, waiting or in a match). Pass it only with the locks that
-    protect the place. If `place` is None and the event may change the place, the registered function `hold` locks
-    the app's rows and returns the place. `also`: names of other changed columns to save.
+    `place`: received, waiting or in a match, for a row whose place is `in_use`. Pass it only while the app's rows that
+    determine it are locked. By default, `Use.hold` locks them. `also`: names of other changed columns to save.
     """
     if payment.place == _IN_USE and place is None:
         harmless = event.kind in (Kind.WORD, Kind.NOTIFIED) and event.said in (Word.SUCCESSFUL, Word.NONE)
@@ -256,8 +244,7 @@ def commit(
             record(payment, event, (), now, cause, outcome.refusal)
         return
     if event.kind is Kind.WORD and state is before:
-        # The answer changed nothing, because the answer of a later poll was applied first. The journal may not contain
-        # the later poll. Therefore record this event as POLLED, which a replay does not apply.
+        # A later answer was applied first, and the journal may not contain it. A replay ignores POLLED.
         event = replace(event, kind=Kind.POLLED)
     silent = {"word_at", "ok_at", "version"} if state.payout is Payout.NONE else {"version"}
     if event.kind is not Kind.WORD or outcome.postings or changed - silent - set(also):
@@ -307,15 +294,11 @@ def _write_row(
 
 
 def _carry_out(payment: Payment, effects: tuple[Effect, ...]) -> None:
-    """Carry out the effects that belong to the transaction: send signals, log, end entries, cancel payouts.
-
-    Other effects need nothing here: `_write_row` has saved them, or the caller carries them out.
-    """
+    """Carry out the effects that belong to the transaction: send signals, log, end entries, cancel payouts."""
     for effect in effects:
         if effect.name == "settled":
             payment.use_error = _send(momo_status_changed, payment, previous_status=effect.detail)
-            # If a timeout or a deadlock kept a receiver from handling a failed payment, roll back the whole
-            # transaction. The work of the transaction is done again later.
+            # If a receiver of a failed payment had a timeout or deadlock, roll back. The work is repeated later.
             if payment.use_error is not None and payment.status == Status.FAILED.value:
                 raise payment.use_error
         elif effect.name == "repeated" and payment.settled_by:
@@ -352,12 +335,9 @@ def _carry_out(payment: Payment, effects: tuple[Effect, ...]) -> None:
 
 
 def _send(signal: Signal, payment: Payment, **arguments: str) -> OperationalError | None:
-    """Send a signal about a payment.
+    """Send a signal. Return the first lock timeout, statement timeout or deadlock of a receiver, or None.
 
-    Return the first lock timeout, statement timeout or deadlock that a receiver raised, or None.
-
-    If a receiver fails for any reason, the payment is marked (`note_signal`), and `tell_again` sends the signal again
-    later. If the transaction cannot continue, the receiver's exception is re-raised.
+    If a receiver fails for any reason, the payment is marked for `tell_again`.
     """
     answers = signal.send_robust(Payment, payment=payment, **arguments)
     error = _timed_out(answers)
@@ -398,10 +378,7 @@ def _timed_out(answers: list[tuple[Any, Any]]) -> OperationalError | None:
 
 
 def raise_if_lost(answers: list[tuple[Any, Any]]) -> None:
-    """If the transaction cannot continue, re-raise the first exception of a signal receiver.
-
-    The transaction cannot continue, for example, after the connection was lost. `answers`: the result of `send_robust`.
-    """
+    """If the transaction cannot continue, re-raise the first exception in the result of `send_robust`."""
     if connection.needs_rollback:
         for _receiver, answer in answers:
             if isinstance(answer, Exception):
@@ -409,10 +386,9 @@ def raise_if_lost(answers: list[tuple[Any, Any]]) -> None:
 
 
 def raise_if_timed_out(answers: list[tuple[Any, Any]]) -> None:
-    """If a signal receiver had a lock timeout, statement timeout or deadlock, re-raise its exception.
+    """Re-raise the first lock timeout, statement timeout or deadlock in the result of `send_robust`, if there is one.
 
-    `answers`: the result of `send_robust`. The exception rolls back the caller's transaction, and the caller's work is
-    done again later. Without this rollback, an SMS that the receiver could not queue would be lost.
+    Without the rollback, a message that the receiver could not queue would be lost.
     """
     if error := _timed_out(answers):
         raise error
@@ -445,8 +421,8 @@ def balances_of_all(ids: Iterable[int]) -> dict[int, dict[Account, int]]:
     }
 
 
-# Adoption adds the event `adopted` to a payment's journal, with the state that the columns show. It is needed for
-# payments written by a release without a journal (`version` is 0) or changed by a manual UPDATE (`stale` is set).
+# Adoption adds the state that a payment's columns show to its journal. It is needed for payments from a release without
+# a journal (`version` is 0), and after a manual UPDATE (`stale` is set).
 
 TO_ADOPT = Q(version=0) | Q(stale=True)
 _BATCH = 500
@@ -476,11 +452,7 @@ def ensure_adopted(payment: Payment) -> None:
 
 
 def adopt() -> int:
-    """Adopt up to 500 payments that are missing from the journal or were changed without it. Return their number.
-
-    Adoption adds the state of a payment to the journal, in a separate transaction for each payment. Payments that
-    another transaction has locked are left for a later call.
-    """
+    """Add to the journal up to 500 payments that are missing there or were changed without it. Return their number."""
     adopted = 0
     for key in list(Payment.objects.filter(TO_ADOPT).order_by("pk").values_list("pk", flat=True)[:_BATCH]):
         with writing():
@@ -528,10 +500,9 @@ def _adopt(payment: Payment) -> None:
 
 
 def _book_opponent(payment: Payment) -> None:
-    """For a match that an old release made, write the journal entry of the opponent's payment.
+    """For a match made by a release without a journal, write the journal entry of the opponent's payment.
 
-    That release had no journal and changed only the payment that completed the match, so the opponent's payment is not
-    marked for adoption.
+    That release left the opponent's payment unchanged, so that payment is not marked for adoption.
     """
     found = current_use().opponent(payment)
     if found is None:

@@ -1,7 +1,6 @@
 """Results of matches, their prizes, and refunds of both stakes.
 
-Each function that locks both payments of a match locks the payment with the lower id first. The one exception is
-explained in `locked`.
+To lock both payments of a match, lock the lower id first. `locked` explains the one exception.
 """
 
 import logging
@@ -34,11 +33,7 @@ class DifferentResult(Refused):
 
 @dataclass(slots=True)
 class Locked:
-    """A locked payment.
-
-    `payments`: both payments of its match, locked, or empty if the other payment is not needed. `result`: the result of
-    the match, or None.
-    """
+    """A locked payment, with the result and both locked payments of its match if they are needed."""
 
     payment: Payment
     result: MatchResult | None = None
@@ -58,16 +53,15 @@ def locked(payment_id: int) -> Locked:
     if (place in ("in_use", "contested") or is_approved) and (
         opponent := current_use().opponent(Payment(pk=payment_id))
     ):
-        # If the match gets its result before the locks below are taken, both payments are needed. Lock both now,
-        # because payments must be locked by ascending id.
+        # If another process records a result before the locks below are taken, both payments are needed.
         keys.add(opponent[0].pk)
     elif place in _OF_A_RESULT or (collected_at and not place):
         recorded = _result_of(payment_id)
         keys |= {recorded.first_id, recorded.second_id} if recorded is not None else set()
     payments = [journal.locked(key) for key in sorted(keys)]
     if len(payments) == 1 and payments[0].place.startswith("prize") and (recorded := _result_of(payment_id)):
-        # After the first query above, the match was made and won. Lock the other payment too, even if its id is lower.
-        # This very rarely causes a deadlock. The caller then repeats the step.
+        # The match was made and won after the first query. Lock the other payment too, even if its id is lower. This
+        # very rarely causes a deadlock.
         payments = [journal.locked(key) for key in sorted((recorded.first_id, recorded.second_id))]
     payment = next(one for one in payments if one.pk == payment_id)
     # Read the result only after the locks are taken. Until then, another transaction can change it.
@@ -111,8 +105,8 @@ def take_word(
     """
     place = Place.NONE
     if payment.status == Payment.Status.SUCCESS and payment.collected_at is None and word is Word.SUCCESSFUL:
-        # The stake was approved without money (MOMO_AUTO_APPROVE), and the provider now says that it was paid. `hold`
-        # locks the game's rows and returns the place of the money.
+        # Money has arrived for a stake that was approved without it. `hold` locks the game's rows and returns the
+        # account for the money.
         place = current_use().hold(payment)
     event = Event(Kind.WORD, said=word, began=began, polled=polled, place=place)
     return take(payment, event, cause, also)
@@ -133,10 +127,7 @@ def judge(payment_id: int, kind: Kind, *, actor: str, note: str) -> Payment:
 
 
 def raise_if_unused(payment: Payment) -> None:
-    """Re-raise the timeout or deadlock of a signal receiver, if there was one.
-
-    The transaction is then rolled back, and the operator can try again.
-    """
+    """If a signal receiver had a timeout or deadlock, re-raise the exception, so that the operator can try again."""
     if payment.use_error is not None:
         raise payment.use_error
 
@@ -164,13 +155,10 @@ def write(
 def record(
     key: str, payment_ids: tuple[int, int], outcome: str, winner_id: int | None, *, by: str, note: str = ""
 ) -> bool:
-    """Record the result of a match.
+    """Record the result of a match. Return False if the same result was recorded before.
 
-    Return True if the result is new, and False if the same result was recorded before.
-
-    After a win the prize is payable, or held if a share is missing or contested. After a draw or void the stakes that
-    we hold are due for refund. `outcome`: win, draw or void. `winner_id`: the id of the winner's payment, only for a
-    win. Raises DifferentResult if another result was recorded before.
+    `outcome`: win, draw or void. `winner_id`: the id of the winner's payment, only for a win. Raises DifferentResult if
+    another result was recorded before.
     """
     with journal.writing():
         payments = [journal.locked(key_) for key_ in sorted(payment_ids)]
@@ -208,8 +196,7 @@ def record(
 def give_back(key: str, payment_ids: tuple[int, int], *, by: str, note: str) -> None:
     """Mark the stakes of a match for refund, and record that the match is void.
 
-    A stake whose money the provider took back is left out. Raises Refused, for example if the match has a result and
-    its prize is not held.
+    Raises Refused, for example if the prize is payable or was paid.
     """
     with journal.writing():
         payments = [journal.locked(key_) for key_ in sorted(payment_ids)]
@@ -218,8 +205,7 @@ def give_back(key: str, payment_ids: tuple[int, int], *, by: str, note: str) -> 
         outcome = match_rules.give_back(_states(found), now)
         if outcome.refusal:
             raise Refused(outcome.refusal)
-        # Since the operator opened the confirmation page, a result may have arrived or a held prize may have become
-        # payable.
+        # A result may have arrived since the operator opened the confirmation page.
         if found.result is not None and prize(found) is not Prize.HELD:
             raise Refused("A result of this match is recorded, and its prize is not held.")
         if found.result is None:
@@ -240,10 +226,7 @@ def give_back(key: str, payment_ids: tuple[int, int], *, by: str, note: str) -> 
 
 
 def house_pays(result_id: int, *, by: str, note: str) -> None:
-    """Let the house pay the missing share of a held prize.
-
-    Raises Refused if no prize is held, if a payment is contested, or if not exactly one share is missing.
-    """
+    """Let the house pay the one missing share of a prize. Raises Refused, for example if a payment is contested."""
     with journal.writing():
         found = locked_result(result_id)
         now = database.now()
@@ -271,10 +254,9 @@ def prize(found: Locked) -> Prize:
 
 
 def close_elsewhere(key: str, payment_ids: tuple[int, int], *, by: str, note: str) -> int:
-    """Record that a match without a result was paid out from an account other than ours at the provider.
+    """Record that a match without a result was paid out from another account. Return the amount in UGX.
 
-    Return the amount in UGX. No message is sent, and no winner is recorded. Raises Refused, for example if a payment is
-    contested or the match has no money.
+    No message is sent, and no winner is recorded. Raises Refused, for example if a payment is contested.
     """
     with journal.writing():
         payments = [journal.locked(key_) for key_ in sorted(payment_ids)]

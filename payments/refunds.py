@@ -1,12 +1,7 @@
 """Payouts: refunds to payers, and prizes to winners.
 
-The database allows a new payout of a payment only if all earlier ones failed or were returned. An operator orders each
-refund. A prize is ordered by an operator, or automatically if PRIZE_AUTO_PAYOUT is on. When a
-payout has been ordered, the payments that fund it are polled: both for a prize, one for a refund. The payout is sent
-only if these polls confirm that we have the money. If the house pays one player's share of a prize, this share needs no
-poll.
-
-A payout can also be made outside the service and recorded by hand.
+An ordered payout is sent only after a poll has confirmed each payment that funds it. The database allows a new payout
+of a payment only if all earlier ones failed or were returned.
 """
 
 import logging
@@ -44,44 +39,31 @@ AUTOMATIC = "automatic"
 
 
 def owed() -> Q:
-    """Return a condition for payments that must be refunded.
-
-    These payments are marked for refund, or their entries expired without a match.
-    """
+    """Return a condition for payments that are marked for refund, or whose entry expired without a match."""
     return Q(place="refund_due") | (Q(place="in_use") & current_use().over())
 
 
 def due() -> "QuerySet[Payment]":
-    """Return the payments that are due for refund and have no open payout.
-
-    This includes payments that no periodic task has marked for refund yet.
-    """
+    """Return the payments that are due for refund and have no open payout."""
     return Payment.objects.filter(owed())
 
 
 def due_in_parts() -> "tuple[QuerySet[Payment], QuerySet[Payment]]":
-    """Return the payments of `due()` as two disjoint querysets, each with its own index.
-
-    A single query could not use both indexes.
-    """
+    """Return the payments of `due()` as two disjoint querysets, because one query could not use both indexes."""
     rows = Payment.objects.all()
     return rows.filter(place="refund_due"), rows.filter(current_use().newly_over(), place="in_use")
 
 
 def order_refund(payment_id: int, actor: str) -> Refund:
-    """Order a refund through the provider. Raises Refused with the reason.
-
-    The refund is sent after a new poll of the payment has answered Successful. The order is refused, for example, if no
-    configured provider collected the payment, or if the payment's id at the provider or its mobile network is unknown.
-    """
+    """Order a refund through the provider. It is sent once a poll has confirmed the payment. Raises Refused."""
     with journal.writing():
         return _order(*_refund(payment_id), actor)
 
 
 def refund_by_hand(payment_id: int, actor: str, note: str, *, elsewhere: bool = False) -> Refund:
-    """Record that a payment was refunded by hand. Raises Refused if the payment cannot be refunded now.
+    """Record that a payment was refunded by hand. Raises Refused, for example if no refund is due.
 
-    `note`: how it was refunded. `elsewhere`: True if the money did not come from our account at the provider.
+    `elsewhere`: True if the money did not come from our account at the provider.
     """
     with journal.writing():
         return _by_hand(*_refund(payment_id), actor, note, elsewhere)
@@ -100,9 +82,9 @@ def prize_by_hand(result_id: int, actor: str, note: str, *, elsewhere: bool = Fa
 
 
 def _refund(payment_id: int) -> tuple[Locked, Refund]:
-    """Lock a payment, and return it with a new, unsaved refund. Raises Refused if the payment is a share of a prize.
+    """Lock a payment, and return it with a new, unsaved refund. Raises Refused for a share of a prize.
 
-    If the payment's entry expired without a match, its money is first marked as due for refund.
+    If the payment's entry expired without a match, mark the payment for refund.
     """
     found = matches.locked(payment_id)
     payment = found.payment
@@ -176,11 +158,7 @@ def pay_prizes_due() -> int:
 
 
 def _begin(found: Locked, refund: Refund, kind: Kind, *, elsewhere: bool = False) -> tuple[Effect, ...]:
-    """Save a new payout. Raises Refused if the rules forbid it, or if another payout of the payment is open.
-
-    If only an operator's decision says that the payment was paid, that operator may neither order nor record its
-    payout. PAYMENTS_SINGLE_OPERATOR removes this rule.
-    """
+    """Save a new payout. Raises Refused if the rules forbid it, or if another payout of the payment is open."""
     refund.ordered_at = database.now()
     place = Place.PRIZE if refund.kind == Refund.Kind.PRIZE else Place.REFUND_DUE
     shares = [(one, share_of(journal.state_of(one), place)) for one in _paid_by(found, refund)]
@@ -208,10 +186,9 @@ def _paid_by(found: Locked, refund: Refund) -> list[Payment]:
 
 
 def _take(found: Locked, refund: Refund, event: Event, cause: Cause, *, some: bool = False) -> tuple[Effect, ...]:
-    """Apply an event of a payout to its payment. Raises Refused if the rules refuse the event.
+    """Apply an event of a payout to its payment, or for a prize to both payments. Raises Refused.
 
-    For a prize, the event is applied to both payments of the match. `some`: True if one of the two payments may refuse
-    the event.
+    `some`: True if one of the two payments may refuse the event.
     """
     if refund.kind == Refund.Kind.PRIZE:
         now, match = database.now(), matches.state(found)
@@ -232,10 +209,7 @@ def _take(found: Locked, refund: Refund, event: Event, cause: Cause, *, some: bo
 
 
 def network_of(payment: Payment) -> str:
-    """Return the mobile network of the payer, or "" if it is unknown.
-
-    If a third party collects the payment, the column `network` is blank. The prefix of the phone number is then used.
-    """
+    """Return the payer's mobile network from the column, else from the phone's prefix, or "" if it is unknown."""
     return payment.network or phones.network_of(payment.phone)
 
 
@@ -253,10 +227,7 @@ def _locked(refund_id: int) -> tuple[Refund, Locked]:
 
 
 def send_soon(payment_id: int) -> None:
-    """Send the ordered payouts of a payment after a poll has confirmed the payment.
-
-    If SMS_DELIVERY is `inline`, this process sends them. Otherwise it wakes the workers, which send them.
-    """
+    """Have the ordered payouts of a confirmed payment sent, by this process or by the workers."""
     keys = PayoutShare.objects.filter(payment=payment_id, open=True, payout__state=State.ORDERED)
     for key in list(keys.values_list("payout", flat=True)):
         if worker.inline():
@@ -273,11 +244,9 @@ def pay_out(refund_id: int) -> None:
 
 
 def pay_out_due(stopping: Callable[[], bool] = lambda: False) -> int:
-    """Send the ordered payouts whose payments were confirmed by a poll.
+    """Do the due work on payouts. Return the number of payouts sent, ordered, settled by a poll, or canceled.
 
-    Also order due prizes, poll ambiguous payouts, and cancel payouts that cannot be sent. Return the number of payouts
-    that were sent, ordered, settled by a poll, or canceled. `stopping`: when it returns True, no further payout is
-    begun.
+    `stopping`: when it returns True, no further payout is sent.
     """
     sweep()
     done = pay_prizes_due() + poll_ambiguous() + give_up_stranded()
@@ -285,11 +254,7 @@ def pay_out_due(stopping: Callable[[], bool] = lambda: False) -> int:
 
 
 def _confirmed() -> "QuerySet[Refund]":
-    """Return the payouts that may be sent.
-
-    For each share of such a payout, either the house pays the share, or its payment is confirmed. A payment is
-    confirmed if a poll returned Successful, this poll began after the order, and no notification waits for a poll.
-    """
+    """Return the payouts that may be sent. The condition for each share is `rules.payment.may_pay_out` in SQL."""
     confirmed = Q(payment__house_share=True) | Q(
         payment__word="successful",
         payment__ok_at__gt=F("payment__payout_ordered_at"),
@@ -353,8 +318,8 @@ def _record(asked: Refund, answer: Answer) -> None:
     with journal.writing():
         refund, found = _locked(asked.pk)
         if answer.said is Said.NOT_TAKEN and refund.start_at != asked.start_at:
-            # The answer is recorded already: the commit succeeded, but its confirmation was lost. Change nothing,
-            # because another process may already be sending the payout again.
+            # This answer was recorded before, but the confirmation of the commit was lost. Change nothing, because the
+            # payout may be under way again.
             return
         refund.provider_id = refund.provider_id or answer.provider_id
         cause = Cause(note=answer.words, payout=refund, answer=answer)
@@ -395,10 +360,7 @@ def _doubt(refund: Refund, found: Locked, reason: str, cause: Cause) -> None:
 
 
 def sweep() -> int:
-    """Mark a payout as ambiguous if the process that claimed it recorded no answer in time, for example after a crash.
-
-    Return the number of payouts marked.
-    """
+    """Mark payouts as ambiguous if the process that claimed them recorded no answer in time. Return their number."""
     late = Refund.objects.filter(state=State.STARTED, start_at__lte=database.now())
     swept = 0
     for key in list(late.values_list("pk", flat=True)[:100]):
@@ -418,11 +380,7 @@ def sweep() -> int:
 
 
 def poll_ambiguous() -> int:
-    """Poll ambiguous payouts, and payouts that an operator marked as not paid out.
-
-    Return the number of payouts that the polls settled. A payout is polled for a day, and only if its id at the
-    provider is known.
-    """
+    """Poll up to 20 payouts whose outcome the provider has not confirmed. Return how many polls brought a result."""
     ended = 0
     rows = Refund.objects.filter(state__in=(State.IN_DOUBT, State.FAILED), start_at__lte=database.now())
     for refund in list(rows.order_by("start_at", "pk")[:20]):
@@ -452,11 +410,7 @@ def poll_ambiguous() -> int:
 
 
 def give_up_stranded() -> int:
-    """Cancel payouts that cannot be sent. Return the number of canceled payouts.
-
-    A payout cannot be sent if its provider is no longer configured, or if no poll confirms its payment within a day
-    after the payout was ordered.
-    """
+    """Cancel ordered payouts that cannot be sent. Return the number of canceled payouts."""
     now, given_up = database.now(), 0
     for refund in list(Refund.objects.filter(state=State.ORDERED, start_at__lte=now - worker.GIVE_UP)[:100]):
         if providers.named(refund.provider) is None:
@@ -554,10 +508,7 @@ def tell(refund: Refund) -> bool:
 
 
 def _end(refund: Refund, state: Refund.State, reason: str, effects: Iterable[Effect]) -> None:
-    """Save how a payout ended, or mark its outcome as unknown. If the money has arrived, send the payout's signal.
-
-    The caller has locked the payments of the payout.
-    """
+    """Save how a payout ended, or that its outcome is unknown. The caller has locked its payments."""
     now = database.now()
     refund.state, refund.reason = state, reason[:200]
     is_unproved = state == State.IN_DOUBT or (state == State.FAILED and bool(refund.resolved_by))
