@@ -48,6 +48,11 @@ def guarded(call: Callable[[], T], default: T) -> T:
         return default
 
 
+def failed_within(seconds: float) -> bool:
+    """Return True if a call failed in the last `seconds`. Keys that other code expects may then be missing."""
+    return clock.monotonic() < _rest_until - _REST + seconds
+
+
 def get(key: str) -> Any:
     return guarded(lambda: cache.get(key), None)
 

@@ -22,7 +22,7 @@ def acquire_many(messages: Sequence[ClaimedMessage], window: int, *, by_table: b
     """Acquire the rate-limit keys of `messages`. Return the seconds that each message must wait, or 0.
 
     A message may acquire its own key again. Delayed messages for the same phone and kind get waiting times one `window`
-    (seconds) apart. `by_table`: if the cache is down, apply the rate limit with the message table.
+    (seconds) apart. `by_table`: if a call of the cache failed within `window`, use the message table too.
     """
     if window <= 0 or not messages:
         return [0.0] * len(messages)
@@ -32,7 +32,7 @@ def acquire_many(messages: Sequence[ClaimedMessage], window: int, *, by_table: b
     # A key may have expired since the first attempt to acquire it. Try once more to acquire such a key.
     gone = {pk: entries[pk] for pk, added in taken.items() if added is False and entries[pk][0] not in holders}
     taken |= _add(gone, window)
-    unknown = [message for message in messages if taken[message.pk] is None]
+    unknown = [message for message in messages if taken[message.pk] is None or cache.failed_within(window)]
     by_rows = _held_by_table(unknown, window) if by_table and unknown else {}
     waits: list[float] = []
     turns: Counter[_Place] = Counter()

@@ -133,3 +133,16 @@ def test_a_message_whose_result_cannot_be_logged_is_sent_again() -> None:
         world.at(3.0, "connections work", setattr, world.provider, "refuses_connections", False)
         world.run(20.0)
         assert (statuses(world), len(world.provider.sent)) == ({"sent": 1}, 1)
+
+
+def test_the_rate_limit_holds_after_the_cache_was_down() -> None:
+    """A message that was sent during the outage has no key. Before the fix, the next one was sent 2 s after it."""
+    with simulated(309, rate_limit=8) as world:
+        world.cache.gone = True
+        world.queue(1, "0772999999")
+        world.worker("one")
+        world.at(3.0, "the cache is back", setattr, world.cache, "gone", False)
+        world.at(3.5, "queue 2", world.queue, 2, "0772999999")
+        world.run(20.0)
+        first, second = world.provider.sent
+        assert 7 < second.at - first.at < 9
