@@ -22,7 +22,7 @@ from sms.worker.listener import PROBE_SECONDS, Listener
 logger = get_logger("sms.worker")
 
 _LOOK_EVERY = _LAST_SECONDS = 1.0
-# Time limit in seconds for the polls of one maintenance run. `maintenance.park` has to wait for the polls.
+# Time limit in seconds for the polls of one maintenance run, and for each statement: `maintenance.park` waits for them.
 _POLL_SECONDS = 60.0
 
 
@@ -79,19 +79,22 @@ class Periodic:
         return runtime.current.start(self._run, "sms-maintenance")
 
     def _run(self) -> None:
+        statement_timeout = StatementTimeout(_POLL_SECONDS)
+        statement_timeout.watch()
         next_time, pause = clock.monotonic() + self._every, min(self._every, 1.0)
         while not self._stopping.wait(pause):
             pause = min(self._every, PROBE_SECONDS)
             try:
-                with closing(connection):
-                    try:
+                try:
+                    with closing(connection):
                         self._listener.probe()
                         if clock.monotonic() >= next_time:
                             next_time = clock.monotonic() + self._every
                             maintenance.run()
                             if not self._breaker.is_open:
                                 self._poll(clock.monotonic() + _POLL_SECONDS)
-                    finally:  # Apply the pauses to the queue even if maintenance or the polls have failed.
+                finally:  # Apply the pauses to the queue even if maintenance or the polls have failed.
+                    with closing(connection):
                         maintenance.park()
             except ProviderError as error:
                 logger.warning("sms.poll_given_up: polling for delivery reports failed: %s", error)
@@ -100,6 +103,7 @@ class Periodic:
                     logger.error("sms.database_lost: %s; maintenance is retried later", type(error).__name__)
                 else:
                     logger.exception("sms.housekeeping_failed: maintenance is retried later")
+        statement_timeout.stop()
 
     def _poll(self, end: float) -> None:
         polling.poll(limit=100, stopping=lambda: self._stopping.is_set() or clock.monotonic() >= end)

@@ -73,13 +73,10 @@ class Options:
 
 class Worker:
     def __init__(self, options: Options) -> None:
-        self.options = options
-        self.config = conf.current()
-        self.claimer = uuid.uuid4().hex
-        self.started_at = clock.current.utc()
+        self.options, self.config = options, conf.current()
+        self.claimer, self.started_at = uuid.uuid4().hex, clock.current.utc()
         self.breaker, self.waker = Breaker(), Waker()
-        self.reaper = ExpiredLeaseReaper(options.lease)
-        self.listener = Listener(self.claimer)
+        self.reaper, self.listener = ExpiredLeaseReaper(options.lease), Listener(self.claimer)
         self.engine = Engine(self.config, options.in_flight, UNRECORDED, BATCH, self.waker.wake)
         self.recorder = Recorder(self.engine, self.breaker)
         self.statement_timeout = StatementTimeout(max(2.0, options.lease * 2 / 3))

@@ -102,8 +102,7 @@ class Engine:
         self.leases_hold_until = 0.0
         # If True, requests in flight finish without immediate retries.
         self.draining = False
-        self.recorded = 0
-        self.low_water = -1
+        self.recorded, self.low_water = 0, -1
         self._owner_told = self._quit = False
         self._waker = Waker()
         self.tokens = TokenQueue(config, self._go_on, self._waker.wake)

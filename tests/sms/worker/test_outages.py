@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from django.db import connection
 
@@ -16,8 +17,9 @@ from sms.outbox import queue_sms
 from sms.signals import sms_failed, sms_sent
 from sms.worker.worker import Options, Worker
 from tests.conftest import Postgres, RedisServer, Sandbox, wait_for
+from tests.preloaded import Process
 from tests.sms.worker.test_leases import signal_all
-from tests.system import System
+from tests.system import ROOT, System
 
 
 def test_postgresql_and_redis_restarted_under_the_worker(
@@ -75,6 +77,31 @@ def test_a_hung_backend_is_left_and_does_not_delay_the_end(on_postgres: System, 
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGCONT)
     assert set(on_postgres.texts().values()) == {1}
+
+
+def test_maintenance_that_hangs_delays_the_end_of_a_pause_by_its_timeout(on_postgres: System, tmp_path: Path) -> None:
+    """Before the fix, the maintenance thread waited without a limit, and the messages of an ended pause expired."""
+    on_postgres.sql("INSERT INTO sms_smshold (kind, reason, actor, since) VALUES ('a', 'test', '', now())")
+    on_postgres.queue(3, kind="a")
+    start = tmp_path / "start.py"
+    start.write_text(f"""if True:
+        import sys
+        sys.path.insert(0, {str(ROOT)!r})
+        import django
+        django.setup()
+        from django.core.management import call_command
+        from sms.worker import background
+        background._POLL_SECONDS = 1.0
+        call_command("sms_worker", maintenance=0.2)
+    """)
+    on_postgres.workers.append(Process([str(start)], env=on_postgres.environment))
+    parked = "SELECT 1 FROM sms_smsmessage WHERE lease_until IS NOT NULL HAVING count(*) = 3"
+    wait_for(lambda: on_postgres.sql(parked), 60)
+    with psycopg.connect(on_postgres.database) as lock:
+        lock.execute("LOCK TABLE sms_smsalert")
+        wait_for(lambda: on_postgres.sql("SELECT 1 FROM pg_locks WHERE NOT granted"), 20)
+        on_postgres.sql("DELETE FROM sms_smshold")
+        wait_for(lambda: on_postgres.counts() == {"sent": 3}, 20)
 
 
 def test_a_record_that_the_database_refuses(on_postgres: System) -> None:
