@@ -81,11 +81,7 @@ class Site(admin.AdminSite):
         return [*own, *super().get_urls()]
 
     def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
-        """Register models.
-
-        Each admin list refuses unknown filters and counts a limited number of rows. A list with `csv_columns` also gets
-        a CSV export. The list of user accounts also gets the mixin `Accounts`, so that accounts cannot be deleted.
-        """
+        """Register models. Their admin lists refuse unknown filters and count a limited number of rows."""
         models = [model_or_iterable] if isinstance(model_or_iterable, ModelBase) else model_or_iterable
         for model in models:
             given = admin_class or admin.ModelAdmin

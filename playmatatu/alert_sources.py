@@ -1,9 +1,6 @@
 """Alerts about payments and the game, and counts of overdue work.
 
-The heartbeat of a worker may look normal although the worker does no work. The counts of overdue work reveal such a
-worker. An alert, the health check, the metrics and the dashboard show these counts.
-
-The alerts about sending are in `sms/stats/status.py`. `sms/alerts.py` sends all alerts.
+The counts reveal a worker that does no work although its heartbeat looks normal.
 """
 
 from collections.abc import Iterable
@@ -19,8 +16,7 @@ from sms import clock
 from sms.alerts import Condition
 
 LATE = timedelta(minutes=1)
-# Only entries that expired at most this long ago are checked for overdue refund messages. `game_worker` queues a refund
-# message until two days after the expiry.
+# An overdue refund message is counted until this time after the expiry. `game_worker` queues it for two days.
 _ANNOUNCED_FOR = timedelta(days=1)
 # Counting stops at this number, so that large tables do not make a check slow.
 _MOST = 1000

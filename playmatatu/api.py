@@ -56,11 +56,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 class JsonParser(Parser):
-    """Parser for request bodies.
-
-    Raises Refused (400) if the body is not a JSON object, or if a name or string in it contains a control character
-    other than a tab or line break.
-    """
+    """Parser for bodies that are JSON objects. Raises Refused (400) for other bodies or most control characters."""
 
     def parse_body(self, request: HttpRequest) -> Any:
         try:
@@ -89,10 +85,7 @@ api = NinjaAPI(
 
 
 def checked(run: Handler) -> Handler:
-    """Wrap an API operation so that it refuses invalid requests before it reads the body.
-
-    The checks run after routing, so a 404 or 405 takes precedence.
-    """
+    """Wrap an API operation to refuse invalid requests before the body is read. A 404 or 405 takes precedence."""
 
     @wraps(run)
     def checked_run(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -220,10 +213,7 @@ class ApiMiddleware:
 
 
 def _drain(request: HttpRequest) -> None:
-    """Read up to _DRAIN_BYTES of a refused request's body.
-
-    If the body were left unread, the server would close the connection and the client's next request on it would fail.
-    """
+    """Read up to _DRAIN_BYTES of a refused request's body, so that the client can reuse the connection."""
     left = _DRAIN_BYTES
     try:
         while left > 0 and (chunk := request.read(65536)):

@@ -1,8 +1,4 @@
-"""Commands for development.
-
-`make run` starts the site, the sandbox and the game worker, and the SMS worker if SMS_DELIVERY is "worker".
-`make manage` runs a manage.py command with the same settings.
-"""
+"""Commands for development: `make run` starts the whole system, `make manage` runs a manage.py command."""
 
 import ctypes
 import os
@@ -89,11 +85,7 @@ def manage(arguments: list[str]) -> NoReturn:
 
 
 def admin_login() -> str:
-    """Return a line with the admin user's name and password.
-
-    The first start creates the user and stores its password in a file. If somebody has changed the user's password, the
-    line does not contain a password.
-    """
+    """Return a line about the admin login. The first call creates the user and stores the password in a file."""
     from django.contrib.auth.models import User
 
     kept = devsettings.VAR / "admin-password"

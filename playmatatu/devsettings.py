@@ -19,10 +19,7 @@ RUNNING = VAR / "running.json"
 
 
 def prepare(site: int, sandbox: int) -> dict[str, str]:
-    """Set environment variables for a site and a sandbox on these ports, unless they are already set.
-
-    Return all settings that the environment now sets. `.env` is not read.
-    """
+    """Set the missing environment variables for a site and a sandbox on these ports. Return the settings."""
     url, sandbox_url = f"http://127.0.0.1:{site}", f"http://127.0.0.1:{sandbox}"
     for name, value in {
         "DJANGO_SETTINGS_MODULE": "playmatatu.settings",
@@ -59,10 +56,7 @@ def prepare(site: int, sandbox: int) -> dict[str, str]:
 
 @contextmanager
 def remembered(settings: dict[str, str]) -> Iterator[None]:
-    """Store these settings in a file while the block runs, so that `recall` can load them.
-
-    If another site is already running from this checkout, store nothing.
-    """
+    """Store these settings for `recall` while the block runs. If another site is running, store nothing."""
     VAR.mkdir(mode=0o700, exist_ok=True)
     with os.fdopen(os.open(RUNNING, os.O_RDWR | os.O_CREAT, 0o600), "r+") as file:
         try:

@@ -22,8 +22,7 @@ _NAME = re.compile(r"\s*(?:export\s+)?([A-Z][A-Z0-9_]{2,40})\b")
 def read_file(path: Path) -> None:
     """Load the settings in the file `path` into the environment. Variables that are already set are kept.
 
-    Do nothing if the file does not exist. Invalid lines are refused here, because django-environ would print the whole
-    line, which may contain a password.
+    Invalid lines are refused here, because django-environ would print them with their passwords.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -56,10 +55,9 @@ def _problem(line: str) -> str:
 
 
 def text(name: str, default: str = "") -> str:
-    """Return the value of a setting. An empty value counts as unset, as in `.env.example`.
+    """Return the value of a setting, or `default` if the value is empty.
 
-    `Env.str` is not used, because it treats a leading `$` as a reference to another variable. A password may begin with
-    `$`.
+    `Env.str` would treat a leading `$`, as in a password, as a reference to another variable.
     """
     return str(env.ENVIRON.get(name, "")).strip() or default
 

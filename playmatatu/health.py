@@ -35,11 +35,7 @@ router = Router(tags=["operation"])
 
 @router.api_operation(["GET", "HEAD"], "/health", response={200: Health, 503: Health}, summary="State of the service")
 def health(request: HttpRequest) -> HttpResponse:
-    """Return the state of each part of the service.
-
-    `outbox` and `overdue` are `late` if some work is over a minute late. `worker` is `none` if messages need a worker
-    and none is running.
-    """
+    """Return the state of each part. `late`: work is over a minute late. `none`: a needed worker is not running."""
     end = time.monotonic() + PROBE_SECONDS
     # Separate threads check the database and the cache, so that a check that hangs does not delay the response.
     results = {name: probe.start() for name, probe in _PROBES.items()}
@@ -98,8 +94,7 @@ def _database() -> dict[str, Any]:
 def _is_read_only() -> bool:
     """Return True if the database is read-only, as on a PostgreSQL standby.
 
-    The query also sets a short lock timeout for this connection, because a migration may have locked a table. Only the
-    health check uses this connection.
+    The query also sets a short lock timeout for the connection, which only the health check uses.
     """
     question = "SELECT 'off'"
     if connection.vendor == "postgresql":
@@ -110,11 +105,7 @@ def _is_read_only() -> bool:
 
 
 def _game() -> dict[str, Any]:
-    """Return the state of the game worker.
-
-    The status is `none` if a game worker is needed but not running. It is needed if a payment provider is configured
-    and SMS_DELIVERY is not `inline`.
-    """
+    """Return the state of the game worker: `ok`, `none` (needed but not running) or `inline` (not needed)."""
     alive = GameWorker.alive()
     needed = collection.is_on() and conf.current().delivery != "inline"
     return {"game_worker": {"status": "ok" if alive else "none" if needed else "inline", "alive": alive}}

@@ -1,7 +1,6 @@
 """Limit failed logins to the admin, counted in the database for all processes.
 
-There are three limits: per name and address, per address, and per name. The limit per name stops attackers who guess
-one user's password from many addresses. It is the highest limit, so that a stranger cannot easily lock an operator out.
+The limit per name is the highest limit, so that a stranger cannot easily lock an operator out.
 """
 
 import logging
@@ -21,9 +20,9 @@ PER_NAME = 50
 
 
 def begin(name: str, address: str) -> FailedLogin | None:
-    """Record a login as failed before its password is checked. Return the record, or None if a limit is exceeded.
+    """Record a login as failed before its password is checked, so that concurrent attempts count too.
 
-    If the password is right, `succeeded` deletes the record. Concurrent attempts are thus counted too.
+    Return the record, or None if a limit is exceeded.
     """
     hashed = salted_hmac("playmatatu.logins", name.casefold(), algorithm="sha256").hexdigest()
     now = timezone.now()

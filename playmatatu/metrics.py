@@ -1,7 +1,4 @@
-"""`GET /metrics`: metrics in the format of Prometheus. Disabled unless METRICS_TOKEN is set.
-
-All values are read from the database at each request, so they do not depend on the process that responds.
-"""
+"""`GET /metrics`: metrics in the format of Prometheus, read from the database at each request."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -113,10 +110,7 @@ class PaymentsCollector(Collector):
 
 
 def _by_network(now: datetime) -> Iterator[Metric]:
-    """Yield two histograms over the messages of the last hour.
-
-    The values can decrease, because old messages leave the hour. So do not apply `rate` to these histograms.
-    """
+    """Yield two histograms of the last hour. Do not apply `rate`: the values decrease when messages grow older."""
     accept = HistogramMetricFamily(
         "playmatatu_sms_accept_seconds", "From queued to accepted by DMark, last hour.", labels=["network"]
     )

@@ -9,10 +9,7 @@ from game.models import Player
 
 
 class FailedLogin(models.Model):
-    """A failed login to the admin, kept while it counts towards a limit.
-
-    `name` is a hash, because some people type their password as the user name.
-    """
+    """A failed login to the admin. `name` is a hash, because some people type their password as the user name."""
 
     name = models.CharField(max_length=64)
     address = models.CharField(max_length=45, blank=True)

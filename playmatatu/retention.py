@@ -1,8 +1,4 @@
-"""Erase personal data that is no longer needed.
-
-The rows of payments and matches are kept for accounting, without the personal data. Large tables are read once, in
-batches, in the order of the primary key.
-"""
+"""Erase personal data that is no longer needed. The rows of payments and matches are kept for accounting."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -25,7 +21,7 @@ _LIMITS_WINDOW = timedelta(days=1)
 def erase_addresses(before: datetime) -> int:
     """Erase the client addresses of stakes older than `before`. Return the number of affected rows.
 
-    Also delete link requests older than a day, and failed logins that no longer count towards a limit.
+    Also delete old link requests and failed logins.
     """
     erased = 0
     for keys in _batches(Entry.objects.all(), "created_at", before):
@@ -54,10 +50,7 @@ def delete_sessions() -> int:
 
 
 def _batches(rows: "QuerySet[Any]", time_field: str, before: datetime) -> Iterator[list[int]]:
-    """Yield the primary keys of rows older than `before`, in batches.
-
-    Keys increase with time, so reading stops at the first batch with a newer row.
-    """
+    """Yield the primary keys of rows older than `before`, in batches. Keys must increase with time."""
     last = 0
     while True:
         batch = list(rows.filter(pk__gt=last).order_by("pk").values_list("pk", time_field)[:_BATCH])

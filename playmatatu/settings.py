@@ -39,8 +39,7 @@ SESSION_COOKIE_AGE = 8 * 3600
 # operator's decision.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT
-# A player's link is a credential, so other sites must not see it in the Referer header. With the stricter
-# `no-referrer`, browsers would send `Origin: null` with our forms, and Django would refuse them.
+# Hides players' links from other sites. With `no-referrer`, forms would send `Origin: null`, which Django refuses.
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 
@@ -142,8 +141,7 @@ def _database() -> dict[str, Any]:
     )
     options = config.setdefault("OPTIONS", {})
     if config["ENGINE"].endswith("sqlite3"):
-        # The site, workers and commands share one SQLite file. WAL allows reads during a write. IMMEDIATE makes a
-        # writer wait at BEGIN instead of failing at its first write.
+        # WAL allows reads during a write. IMMEDIATE makes a writer wait at BEGIN instead of failing at its first write.
         options.setdefault("transaction_mode", "IMMEDIATE")
         options.setdefault("timeout", 20)
         options.setdefault("init_command", "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;")

@@ -16,17 +16,12 @@ if TYPE_CHECKING:
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "playmatatu.settings")
 
-# A body that is too long is read up to this number of bytes. If a body is not read to its end, the client may see a
-# broken connection instead of the response.
+# A body that is too long is read up to this number of bytes, so that the client does not see a broken connection.
 _READ_AND_DROPPED = 8 * 1024 * 1024
 
 
 def read_chunks(application: "WSGIApplication") -> "WSGIApplication":
-    """Wrap the application: read chunked request bodies, and set CONTENT_LENGTH.
-
-    Without CONTENT_LENGTH, Django treats a body as empty. Chunks can be read only if the server sets
-    `wsgi.input_terminated`, as gunicorn does.
-    """
+    """Wrap the application to read chunked bodies and set CONTENT_LENGTH, without which Django sees an empty body."""
 
     def with_length(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         if "HTTP_TRANSFER_ENCODING" in environ and environ.get("wsgi.input_terminated"):

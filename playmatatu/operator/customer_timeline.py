@@ -31,10 +31,7 @@ DELIVERY_TIME = timedelta(minutes=5)
 
 
 class Action(NamedTuple):
-    """A button that opens the confirmation page of an admin action.
-
-    `url`: the admin list that has the action. `action`: the action's name. `pk`: the primary key of the row to select.
-    """
+    """A button that opens the confirmation page of an admin action. `url`: the admin list. `pk`: the selected row."""
 
     label: str
     url: str
@@ -44,10 +41,7 @@ class Action(NamedTuple):
 
 @dataclass
 class StakeRow:
-    """A stake with the state of its payment, as shown on the page.
-
-    `to_do`: the operator's next step, or "". `actions`: buttons for possible actions. `level`: "error" or "warning".
-    """
+    """A stake and its payment, as shown on the page. `to_do`: the operator's next step. `level`: error or warning."""
 
     at: datetime
     amount: str
@@ -75,8 +69,7 @@ class TextRow:
 class CustomerTimeline:
     """The data about one player, as shown on the page.
 
-    `call`: the full phone number, for an operator who calls the player, or "" if the user may not see it. `older`:
-    links to the complete lists, if some rows are not shown.
+    `call`: the full phone number, or "" if the user may not see it. `older`: links to the complete lists.
     """
 
     phone: str
@@ -103,8 +96,7 @@ class CustomerTimeline:
 class _Rows:
     """The database rows about a player.
 
-    `by_key`: messages with a link or an invite, by dedupe key. `results`: the result of the match (won, lost, draw or
-    void), by payment id. `due`: ids of payments due for refund. `resendable`: ids of messages that can be resent.
+    `by_key`: messages with a link or an invite, by dedupe key. `results`: won, lost, draw or void, by payment id.
     """
 
     entries: list[Entry]
@@ -267,10 +259,7 @@ def _give_back(request: HttpRequest, match: Session) -> Iterator[Action]:
 
 
 def _is_without_link(entry: Entry, payment: Payment, rows: _Rows) -> bool:
-    """Return True if the player has paid and is matched, but probably got no message with the link.
-
-    If the result of the match is known, the link is no longer needed, so the function returns False.
-    """
+    """Return True if the player has paid, still needs the match link and probably did not receive it."""
     is_paid = payment.status == Payment.Status.SUCCESS and payment.refunded_at is None
     if entry.payment_id in rows.results or not is_paid:
         return False
@@ -324,10 +313,7 @@ def _older(phone: str, rows: _Rows) -> Iterator[Link]:
 
 
 def _results(payments: Iterable[int]) -> dict[int, str]:
-    """Return, by payment id, the result of the match for the payer: won, lost, draw or void.
-
-    Payments of matches without a result are left out.
-    """
+    """Return the known results of matches for the payer (won, lost, draw or void), by payment id."""
     ids = set(payments)
     found = {}
     for result in MatchResult.objects.filter(Q(first__in=ids) | Q(second__in=ids)) if ids else ():

@@ -1,8 +1,4 @@
-"""The dashboard, the admin's first page.
-
-It has five sections of tiles: open tasks, today's money, balances of accounts, sending and playing.
-Most tiles link to a list of the rows that they count.
-"""
+"""The dashboard, the admin's first page: tiles with numbers. Most tiles link to a list of the counted rows."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,10 +20,7 @@ from sms.stats import status
 
 @dataclass(frozen=True)
 class Tile:
-    """A number with a label, as one tile of the dashboard.
-
-    `tone`: good, bad or plain. `url`: the admin list of the counted rows, or "".
-    """
+    """A number with a label. `tone`: good, bad or plain. `url`: the admin list of the counted rows, or ""."""
 
     label: str
     number: str
@@ -109,11 +102,7 @@ _ENTRIES = "payments_ledgerentry"
 
 
 def _money(money: ledger.Figures) -> Iterator[Tile]:
-    """Yield a tile for each kind of ledger posting of today, with its sum.
-
-    Most tiles also show the number of payments. Two further tiles count payments that wait for an answer, and payments
-    that are not in the journal yet, if there are any.
-    """
+    """Yield a tile for each kind of ledger posting of today, then tiles for payments that are not booked yet."""
     today = timezone.localdate()
     for name, amount in ledger.day(today).items():
         if amount.postings or name in _USUAL:

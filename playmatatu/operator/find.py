@@ -1,8 +1,4 @@
-"""The admin page of one player: a search box, the player's timeline, and notes.
-
-A search term is a phone number or its last six digits, a name, a match code or link, or an id of a payment, payout or
-message.
-"""
+"""The admin page of one player: a search box, the player's timeline, and notes."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -39,8 +35,7 @@ _CODE_LINK = re.compile(r"match_code=([A-Za-z0-9]+)")
 def phones(term: str) -> list[str]:
     """Return the phone numbers (E.164) found for `term`, at most MOST of them.
 
-    `term`: a phone number or its last six digits, or a complete match code, id or name. Part of a code, id or name
-    finds nothing, because such a query could use no index. A phone number is returned even if no player has it.
+    `term`: a phone number or its last six digits, or a complete match code, link, id or name.
     """
     term = term.strip().replace("\0", "")[:_LONGEST]
     if not term:
@@ -52,10 +47,7 @@ def phones(term: str) -> list[str]:
 
 
 def of_player(given: str) -> list[str]:
-    """Return a list with the phone number of the player with this id, or an empty list.
-
-    A link to a known player contains this id instead of the phone number.
-    """
+    """Return a list with the phone number of the player with this id, or an empty list."""
     if not (given.isascii() and given.isdigit() and len(given) < 19):
         return []
     return list(Player.objects.filter(pk=int(given)).values_list("phone", flat=True))
@@ -99,10 +91,7 @@ NEEDED = ("game.view_entry", "payments.view_payment", "sms.view_smsmessage")
 
 @require_safe
 def find(request: HttpRequest) -> HttpResponse:
-    """Find a player and show the player's timeline. If several players match, show a list of them.
-
-    Query parameters: `q` is a search term. `player` is the id of a player.
-    """
+    """Show the player with the id `player` or found by the term `q`. If several are found, show a list."""
     if not any(request.user.has_perm(name) for name in NEEDED):
         return HttpResponse("You may not see players.", status=403, content_type="text/plain")
     term = request.GET.get("q", "").strip()

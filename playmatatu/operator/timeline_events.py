@@ -69,12 +69,7 @@ def of_entry(entry: Entry, invite: SmsMessage | None, replaced_at: datetime | No
 
 
 def ended_at(entry: Entry, replaced_at: datetime | None) -> datetime:
-    """Return the time when the stake ended.
-
-    A matched stake ends when its match expires. For an unmatched stake, the stored time is returned. Stakes of earlier
-    releases have no stored time. If the reason is `replaced`, `replaced_at` is returned. If it is `payment_failed`, the
-    time of the failure is returned. Otherwise the expiry time or an estimate is returned.
-    """
+    """Return the time when the stake ended, or an estimate if an earlier release did not store the time."""
     if entry.session is not None:
         return entry.session.expires_at
     if entry.ended_at is not None:
@@ -149,8 +144,7 @@ _SETTLED_BY: Mapping[str, str] = {
 
 _PAYOUT_FAILURES = (Kind.PAYOUT_FAILED, Kind.PAYOUT_NOT_TAKEN, Kind.PAYOUT_AMBIGUOUS, Kind.RETURNED)
 _PAYOUTS = (Kind.PAYOUT_SUCCESSFUL, *_PAYOUT_FAILURES)
-# Kinds of journal entries that the timeline shows, grouped by the color of their dot. Other kinds repeat facts that
-# callbacks, refunds or the payment already show.
+# Kinds of journal entries on the timeline, by tone. Other facts come from callbacks, refunds and the payment.
 _TONES: Mapping[str, tuple[Kind, ...]] = {
     "good": (Kind.PAYOUT_SUCCESSFUL, Kind.WON),
     "bad": (Kind.REQUEST_AMBIGUOUS, Kind.REQUEST_NOT_TAKEN, Kind.UNRESOLVED, *_PAYOUT_FAILURES),

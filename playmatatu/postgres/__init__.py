@@ -1,16 +1,13 @@
 """Django's PostgreSQL backend with a time limit on every wait.
 
-The processes of the site turn these limits on with `limit_waits`. Workers and commands do not, because a migration or a
-clean-up may take long. `sms_worker` has a statement timeout of its own.
+Only the site turns these limits on (`limit_waits`), because a migration or a clean-up may take long.
 """
 
 from django.db import connection
 
 # A connection prepares a statement on the server after this many executions. This halves PostgreSQL's CPU time.
-# PostgreSQL makes new plans after each ANALYZE, so plans made for an empty table are not kept for days.
 PREPARE_THRESHOLD = 2
-# None during a migration, so that no statement is prepared. A prepared statement fails after a migration has changed
-# the type of one of its columns.
+# None during a migration, because a prepared statement fails after the type of one of its columns has changed.
 prepare_threshold: int | None = PREPARE_THRESHOLD
 # True in the processes of the site, where waits for the database are limited.
 limited = False

@@ -1,17 +1,11 @@
 """The database backend, with time limits for a PostgreSQL server that is overloaded, locked or unresponsive.
 
-Three kinds of wait need different limits:
-
 - PostgreSQL's own timeouts limit slow statements, locked rows and idle transactions (`init_connection_state`).
 - TCP's timeouts limit the wait for a machine or network that has vanished (settings.py).
-- `Connection` limits each wait for the socket, which psycopg does not limit. This helps if the server does not respond
-  although its kernel acknowledges all bytes, as with a suspended process or a frozen disk. The limit of `Connection` is
-  one second longer than PostgreSQL's timeout for statements.
+- `Connection` limits each wait for a response, for example from a suspended process or a frozen disk.
 
-If `Connection` reaches its limit, the server counts as unresponsive. Then one thread at a time tries to connect. Other
-threads that need a new connection raise `Unresponsive` at once. Otherwise each thread would wait for the whole limit,
-and the site would answer no requests. tests/playmatatu/test_database_limits.py checks that the site responds within
-seconds.
+While the server is unresponsive, one thread at a time tries to connect. Other threads that need a new connection raise
+`Unresponsive` at once, so that the site still answers requests.
 """
 
 import math
@@ -68,10 +62,7 @@ class Connection(psycopg.Connection[Any]):
 
 
 def _bounded(gen: Generator[Any, Any, T], seconds: float) -> Generator[Any, Any, T]:
-    """Run psycopg's generator `gen`, and raise Unresponsive after `seconds`.
-
-    psycopg resumes the generator ten times a second while it waits. Each time, the elapsed seconds are checked.
-    """
+    """Run psycopg's generator `gen`, resumed ten times a second, and raise Unresponsive after `seconds`."""
     end = time.monotonic() + seconds
     try:
         wanted = next(gen)
@@ -165,10 +156,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return connection
 
     def _savepoint(self, sid: str) -> None:
-        """Create a savepoint, and in the same round trip release an earlier one that is no longer needed.
-
-        A savepoint that stays open a little longer changes nothing, and the end of the transaction releases it too.
-        """
+        """Create a savepoint, and in the same round trip release an earlier one that is no longer needed."""
         before, self._unneeded = self._unneeded, ""
         release = f"{self.ops.savepoint_commit_sql(before)}; " if before else ""
         self._execute(release + self.ops.savepoint_create_sql(sid))
@@ -207,11 +195,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 )
 
     def is_usable(self) -> bool:
-        """Return True if the connection works. Django calls this before a request's first query and after an error.
-
-        The connection is tested with a query if an error occurred, if the last test is over a second old, or if the
-        socket has unread data. Unread data often means that the server has closed the connection.
-        """
+        """Return True if the connection works. It is usually tested with a query at most once a second."""
         if not self.errors_occurred and time.monotonic() - self._checked_at < _CHECK_EVERY and self._is_quiet():
             return True
         usable = self._answers()

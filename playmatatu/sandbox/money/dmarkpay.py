@@ -17,10 +17,9 @@ _WALLETS = ("dmark", *(network.wallet for network in NETWORKS.values()))
 
 
 def place_of(method: str, path: str) -> tuple[str, str] | None:
-    """Return the endpoint of this request and the id of the polled transaction.
+    """Return the endpoint, as the name of its switch, and the id of the polled transaction or "".
 
-    The endpoint is given as the name of its switch in the sandbox. The id is "" if the request is not a poll. Return
-    None if DMarkPay has no such endpoint.
+    Return None if DMarkPay has no such endpoint.
     """
     if path == TOKEN_PATH:
         return ("pay_token", "") if method == "POST" else None

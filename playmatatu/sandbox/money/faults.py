@@ -1,7 +1,4 @@
-"""Switches for the sandbox's payments: faults of DMarkPay, and how phones answer payment prompts.
-
-MONEY_NUMBERS lists phone numbers whose payment prompts or payouts have a fixed outcome.
-"""
+"""Switches for the sandbox's payments: faults of DMarkPay, and how phones answer payment prompts."""
 
 from dataclasses import dataclass
 from typing import ClassVar

@@ -1,7 +1,4 @@
-"""Phones that show payment prompts, and DMarkPay's notifications about the answers.
-
-A tap or a switch answers the prompt, or the prompt times out. A phone that is out of reach never shows the prompt.
-"""
+"""Phones that show payment prompts, and DMarkPay's notifications about the answers."""
 
 from typing import Any
 
@@ -107,9 +104,9 @@ class Phones:
             later.put(faults.phones_seconds, lambda: self.end(transaction, FAILED, "The request timed out"))
 
     def answer(self, sp_transaction_id: str, answer: str) -> str:
-        """Answer the payment prompt of a payin. `answer`: "pay" or "decline".
+        """Answer the payment prompt of a payin with "pay" or "decline". Raises LookupError if the payin is unknown.
 
-        Return the new status of the payin, or "" if no prompt is open. Raises LookupError if the payin is unknown.
+        Return the payin's new status, or "" if no prompt is open.
         """
         with self.state.lock:
             named = self.state.money.named(sp_transaction_id, "payin")
