@@ -1,4 +1,4 @@
-"""ETags of the pages and responses that players poll. An ETag is a hash of the response's data that can change."""
+"""ETags of the pages and responses that players poll. An ETag is a hash of the shown data that can change."""
 
 from hashlib import sha256
 from typing import Any

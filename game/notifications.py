@@ -1,6 +1,6 @@
 """All SMS of the game, and the signal receivers that queue them.
 
-Each receiver uses its own savepoint, so that an error reverts nothing else.
+Each receiver uses its own savepoint, so that an error reverts only this receiver's changes.
 """
 
 import logging

@@ -79,7 +79,7 @@ def game_link(entry: Entry) -> str:
 def stake_link(entry: Entry) -> str:
     """Return the player's link to their match, or to their stake if it has not been matched.
 
-    A separate frontend has no page of a stake, so SITE_URL is used. Logs redact the token, because it is called `pt`.
+    A stake's link uses SITE_URL, because a separate frontend has no such page. Logs redact the parameter `pt`.
     """
     if entry.session is not None:
         return game_link(entry)

@@ -22,7 +22,7 @@ from sms import alerts, clock
 
 logger = logging.getLogger("game.worker")
 
-# Longest wait in seconds after failures of a task with a shorter interval. The wait doubles from 2 seconds on.
+# Longest wait in seconds before a failed task is repeated. Tasks with a longer interval wait for their interval.
 _LONGEST_PAUSE = 30.0
 _STOP_SECONDS = 26.0
 _LISTEN_SECONDS = 5.0

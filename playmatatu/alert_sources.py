@@ -16,7 +16,7 @@ from sms import clock
 from sms.alerts import Condition
 
 LATE = timedelta(minutes=1)
-# An overdue refund message is counted until this time after the expiry. `game_worker` queues it for two days.
+# Missing refund messages are counted for this long after a stake expires. `game_worker` queues them for two days.
 _ANNOUNCED_FOR = timedelta(days=1)
 # Counting stops at this number, so that large tables do not make a check slow.
 _MOST = 1000

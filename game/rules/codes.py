@@ -35,7 +35,7 @@ def new_code() -> str:
 def read_code(text: str) -> str:
     """Return the match code from a text that a player typed or pasted. Raise ValueError if there is none.
 
-    Accepted are, for example, `ABC 234`, `abc-234`, a link with `match_code=`, and a sentence with one code.
+    Examples of accepted texts: `ABC 234`, `abc-234`, a link with `match_code=`, a sentence with one code.
     """
     text = plain(text).upper()
     if link := _IN_LINK.search(text):

@@ -30,7 +30,7 @@ _KNOWN = Select(
 
 @dataclass(frozen=True, slots=True)
 class Stake:
-    """A validated stake. Phone numbers are in E.164, the amount is in whole UGX. `address` is the client's."""
+    """A validated stake. Phone numbers are in E.164, the amount is in whole UGX. `address`: the client's IP address."""
 
     phone: str
     amount: int

@@ -60,7 +60,7 @@ _AMOUNT = re.compile(
 def read_amount(text: str) -> int:
     """Return the amount that a player typed, in whole UGX. Raise ValueError if the text is not an amount.
 
-    Accepted are, for example, `5000`, `5,000 UGX` and `5 000/=`.
+    Examples of accepted texts: `5000`, `5,000 UGX`, `5 000/=`.
     """
     found = _AMOUNT.fullmatch(plain(text))
     if found is None:
@@ -78,7 +78,7 @@ _MOST_MARKS = 2
 def read_name(text: str) -> str:
     """Return a display name without characters that could mislead a reader. Raise ValueError for control characters.
 
-    Removed are, for example, invisible characters and the third accent of a letter.
+    For example, invisible characters and the third accent of a letter are removed.
     """
     if has_control(text):
         raise ValueError(_("Please remove special characters from the name."))
