@@ -9,10 +9,12 @@ from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
 
+from game import maintenance
 from game.models import Entry, Session
 from game.notifications import render
 from game.payment_use import due_back
-from game.rules.ending import announce_refunds, cancel
+from game.rules.ending import announce_refunds, cancel, give_up
+from game.rules.matching import left_inactive
 from game.signals import refund_became_due
 from payments import ledger, refunds, services
 from payments.models import Payment
@@ -146,6 +148,35 @@ def test_whose_money_goes_back_is_met_by_nobody(client: Client) -> None:
     assert paid_stake(client, BOB).session is None
     entry.refresh_from_db()
     assert entry.session is None
+
+
+@pytest.mark.parametrize("change", ["contested", "refunded"])
+def test_a_payment_that_changes_just_before_its_late_activation_is_not_activated(
+    client: Client, monkeypatch: Any, change: str
+) -> None:
+    """The periodic task has read the payment before the change."""
+    placed = stake(client, ALICE)
+    with monkeypatch.context() as broken:
+        broken.setattr("game.payment_receivers.activate_paid", lambda payment: 1 / 0)
+        paid(client, placed, ALICE)
+    payment = left_inactive()[0]
+    if change == "contested":
+        paid(client, placed, ALICE, "FAILED")
+    else:
+        cancel(Entry.objects.select_related("player").get())
+        record_by_hand(Payment.objects.all(), "anna", "in cash")
+    monkeypatch.setattr("game.maintenance.left_inactive", lambda within: [payment])
+    assert maintenance.activate_left() == (0, 0)
+    assert Entry.objects.values_list("status", "opened_at").get() == ("expired", None)
+
+
+def test_a_late_payment_that_is_matched_at_once_leaves_no_trace_of_the_end(client: Client) -> None:
+    placed = stake(client, ALICE)
+    give_up(Entry.objects.get(), "not_paid")
+    paid_stake(client, BOB)
+    paid(client, placed, ALICE)
+    ends = Entry.objects.order_by("pk").values_list("status", "reason", "ended_at")
+    assert list(ends) == [("matched", "", None)] * 2
 
 
 def test_what_is_over_is_not_told_as_if_it_began(client: Client) -> None:

@@ -17,7 +17,7 @@ from payments.admin import actions, wording
 from payments.models import MatchResult, Payment, PaymentEvent, Refund
 from payments.providers import Answer, Said
 from payments.rules.payment import apply, may_pay_out
-from payments.rules.states import Account, Event, Kind, Place, Request, State, Status, Word
+from payments.rules.states import Account, Effect, Event, Kind, Place, Request, State, Status, Word
 from tests.payments.helpers import (
     PHONE,
     asked,
@@ -98,6 +98,25 @@ def test_only_a_poll_answers_a_notification_or_confirms_a_payout() -> None:
     assert [may_pay_out(apply(state, answer, after).state) for answer in answers] == [False, True]
     state = apply(state, Event(Kind.NOTIFIED), now).state
     assert [apply(state, answer, after).state.owed_since for answer in answers] == [now, None]
+
+
+@pytest.mark.parametrize("kind", [Kind.SETTLED_PAID, Kind.SETTLED_UNPAID, Kind.CONTEST_WITH_US])
+def test_a_poll_follows_the_decision_of_an_operator(kind: Kind) -> None:
+    now, pending = timezone.now(), State(1000, request=Request.AMBIGUOUS)
+    contested = State(1000, status=Status.SUCCESS, place=Place.CONTESTED, back=Place.REFUND_DUE)
+    state = contested if kind is Kind.CONTEST_WITH_US else pending
+    assert Effect("poll") in apply(state, Event(kind, actor="anna"), now).effects
+
+
+def test_the_operator_who_closed_a_dispute_orders_no_payout_before_a_poll() -> None:
+    now = timezone.now()
+    state = State(1000, status=Status.SUCCESS, place=Place.CONTESTED, back=Place.REFUND_DUE, word=Word.FAILED)
+    state = apply(state._replace(word_at=now), Event(Kind.CONTEST_WITH_US, actor="anna"), now).state
+    assert apply(state, Event(Kind.ORDERED, actor="anna"), now).refusal
+    # The former answer is forgotten, so a poll counts although it began earlier.
+    before = now - timedelta(seconds=1)
+    state = apply(state, Event(Kind.WORD, said=Word.SUCCESSFUL, began=before, polled=True), now).state
+    assert not apply(state, Event(Kind.ORDERED, actor="anna"), now).refusal
 
 
 def test_the_operator_who_marked_a_payment_as_paid_may_order_its_payout_after_a_poll() -> None:

@@ -72,6 +72,14 @@ def assert_journals_agree() -> None:
     assert journal.left_to_adopt() == 0
 
 
+@pytest.mark.parametrize("column", ["contested", "refund_due", "refunded_at"])
+def test_an_entry_whose_money_the_former_release_has_moved_is_not_matched(client: Client, column: str) -> None:
+    """The payment is not adopted yet, so its `place` is still the former one."""
+    paid_stake(client, ALICE)
+    sql(f"UPDATE payments_payment SET {column} = %s", timezone.now() if column == "refunded_at" else True)
+    assert paid_stake(client, BOB).session is None
+
+
 def test_a_match_that_the_former_release_made_is_booked_for_both(client: Client) -> None:
     now = timezone.now()
     waiting = paid_stake(client, ALICE)
