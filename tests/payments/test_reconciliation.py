@@ -210,7 +210,7 @@ def test_rebuild_replays_the_journal_and_names_a_row_that_was_changed(client: Cl
 def test_rebuild_does_not_apply_an_answer_that_came_late(client: Client, collection: Sandbox) -> None:
     """The journal has no entry for the second answer, because it only changed `word_at`."""
     payment = placed(client, ALICE)
-    start = timezone.now()
+    start = timezone.now() - timedelta(seconds=3)
     for word, second in ((Word.SUCCESSFUL, 1), (Word.SUCCESSFUL, 3), (Word.FAILED, 2)):
         with journal.writing():
             found = matches.locked(payment.pk).payment
