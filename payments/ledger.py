@@ -1,9 +1,7 @@
 """Figures about the money: balances of accounts, totals of a day, and counts of payments that need attention.
 
-The totals of past hours are stored (`AccountHour`). The balance of an account is the sum of these totals, of the
-entries of later hours, and of the withdrawals and fees that operators entered.
-
-The counts are for /metrics and the dashboard. Each count uses an index.
+The totals of past hours are stored (`AccountHour`). For later hours, ledger entries are summed. Each count uses an
+index.
 """
 
 from argparse import ArgumentTypeError
@@ -23,8 +21,7 @@ from payments.rules.match import Prize
 from payments.rules.payment import UNKNOWN_WORD_AFTER
 from payments.rules.states import ASSETS, Account
 
-# Minimum time between the end of an hour and the storing of its totals. All transactions that began before the end of
-# the hour must also have finished.
+# Minimum time between the end of an hour and the storing of its totals.
 CLOSED_AFTER = timedelta(minutes=10)
 # Longest period whose totals one call of `write_hours` stores.
 _AT_ONCE = timedelta(hours=12)
@@ -54,10 +51,7 @@ class Moves:
         return Amount(sum(one.ugx for one in found), sum(one.postings for one in found))
 
     def balances(self) -> dict[Account, int]:
-        """Return the balance of each account.
-
-        It is debit minus credit for the accounts in ASSETS, and credit minus debit for other accounts.
-        """
+        """Return the balance of each account: debit minus credit for ASSETS, credit minus debit for the others."""
         signed: Counter[Account] = Counter()
         for (debit, credit), amount in self._sums.items():
             signed[debit] -= amount.ugx
@@ -94,12 +88,10 @@ def _floor(moment: datetime) -> datetime:
 
 
 def write_hours() -> int:
-    """Write the totals of past hours, at most 12 hours at a time. Return the number of new rows.
+    """Store the totals of up to 12 past hours. Return the number of new rows.
 
-    Several workers may call this function at the same time. A ledger entry belongs to the hour in which it was made.
-    Therefore an hour is complete once all transactions that began before its end have finished. If the clock was set
-    back, a later transaction may still add entries to a complete hour. The lock on the table of totals makes this
-    function and that transaction run one after the other.
+    An hour's totals are stored after all transactions that began before its end have finished. The lock is for other
+    workers, and for transactions that add entries to a past hour because the clock was set back.
     """
     with transaction.atomic():
         if connection.vendor == "postgresql":
@@ -128,11 +120,7 @@ def _by_hour(entries: "QuerySet[LedgerEntry]") -> Iterator[AccountHour]:
 
 
 def _oldest_transaction() -> datetime:
-    """Return the time at which the oldest other transaction began. That transaction may still add entries.
-
-    If there is no other transaction, return the current time. SQLite allows only one writer, the caller, so there is no
-    other transaction to consider.
-    """
+    """Return the time at which the oldest other transaction began, or the current time if there is none."""
     oldest: datetime | None = None
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
@@ -160,12 +148,8 @@ def wrong_hours(since: datetime) -> Iterator[str]:
 
 
 def _moves(start: datetime | None = None, end: datetime | None = None) -> Moves:
-    """Return the sums of postings in a period of whole hours, with the withdrawals and fees that operators entered.
-
-    Stored totals are used for the hours that have them, and ledger entries for later hours.
-    """
-    # Look up the last stored hour only once. Otherwise a worker could store one more hour between two look-ups, and the
-    # ledger entries of that hour would be counted twice.
+    """Return the sums of postings in a period of whole hours, with the withdrawals and fees that operators entered."""
+    # Look up the last stored hour only once. If a worker stored an hour between two look-ups, it would count twice.
     last = AccountHour.objects.aggregate(last=Max("hour"))["last"]
     span = {name: moment for name, moment in (("hour__gte", start), ("hour__lt", end)) if moment is not None}
     entries, moves = LedgerEntry.objects.filter(**span).order_by(), Moves()
@@ -205,42 +189,28 @@ def start_of_day(text: str) -> datetime:
 
 
 def day(on: date) -> dict[str, Amount]:
-    """Return the totals of a day in the site's time zone, keyed by the names in FLOWS, with at most four queries.
+    """Return the totals of a day in the site's time zone, keyed by the names in FLOWS.
 
-    Entries count on the day on which they were made. Later events of a payment do not change the totals of a past day.
+    Later events of a payment do not change the totals of a past day.
     """
     moves = _moves(*bounds(on))
     return {name: moves.total(flow.debit, flow.credit) for name, flow in FLOWS.items()}
 
 
 def balances() -> dict[Account, int]:
-    """Return the current balance of each account.
-
-    It is debit minus credit for the accounts in ASSETS, and credit minus debit for other accounts.
-    """
+    """Return the current balance of each account: debit minus credit for ASSETS, credit minus debit for the others."""
     return _moves().balances()
 
 
 def unknown_words() -> Q:
-    """Return a condition for payments that need an operator's decision because of an unknown status word.
-
-    A payment without a final status needs a decision if its word has been unknown for an hour. A payment whose money
-    was paid out needs a decision as soon as its word is unknown, unless an operator has settled the payment.
-    """
+    """Return a condition for payments that need an operator's decision because of an unknown status word."""
     hour_ago = database.now() - UNKNOWN_WORD_AFTER
     pending = Q(other_since__lte=hour_ago, status=Payment.Status.PENDING)
     return pending | Q(other_since__isnull=False, place__in=("refunded", "prize_paid"), settled_by_name="")
 
 
 class Figures(NamedTuple):
-    """Figures for /metrics and the dashboard: counts, amounts in whole UGX, and balances.
-
-    `refused`, `unreadable`: callbacks of the last 24 hours that were rejected and that no operator has marked as seen.
-    `unreadable` counts callbacks answered with status 400, `refused` all others. `answers_owed`: payments with a
-    notification that waits for a poll. `unanswered`: the payments in `answers_owed` whose notification is over a day
-    old. `unknown_words`: payments that need an operator's decision because of an unknown status word. `to_adopt`:
-    payments that are not in the journal yet, or were changed without it. `balances`: whole UGX on each ledger account.
-    """
+    """Figures for /metrics and the dashboard: counts, amounts in whole UGX, and balances."""
 
     to_ask: int
     oldest_to_ask: datetime | None
@@ -252,22 +222,21 @@ class Figures(NamedTuple):
     refund_due_ugx: int
     refunds_under_way: int
     refunds_in_doubt: int
-    refused: int
-    unreadable: int
+    refused: int  # Callbacks of the last 24 hours, rejected with a status other than 400 and not marked as seen.
+    unreadable: int  # Callbacks of the last 24 hours, rejected with status 400 and not marked as seen.
     lost_ugx: int
     prizes_due: int
     prizes_held: int
-    answers_owed: int
-    unanswered: int
-    unknown_words: int
-    to_adopt: int
-    balances: dict[Account, int]
+    answers_owed: int  # Payments with a notification that waits for a poll.
+    unanswered: int  # Payments with a notification that has waited for a poll for over a day.
+    unknown_words: int  # Payments that need an operator's decision because of an unknown status word.
+    to_adopt: int  # Payments that are missing from the journal or were changed without it.
+    balances: dict[Account, int]  # Whole UGX on each ledger account.
 
 
 def figures() -> Figures:
     """Return the current figures for /metrics and the dashboard, with at most 17 queries."""
-    # Count the payments by the state of their request with three queries, each with its own partial index. A single
-    # query would read every payment.
+    # Three queries, each with its own partial index, count the payment requests. One query would read every payment.
     rows = Payment.objects.order_by()
     to_start = rows.filter(collection__in=(Payment.Collection.DUE, Payment.Collection.ASKING)).aggregate(
         to_ask=Count("pk", filter=Q(collection=Payment.Collection.DUE)),

@@ -18,17 +18,12 @@ from payments.signals import current_use
 Collection, Status = Payment.Collection, Payment.Status
 
 _BATCH, _THREADS = 200, 8
-# A payment without a final status at the provider is reported only if it is older than this, or if we have recorded it
-# as paid.
+# For this long, a payment that we have not recorded as paid may be pending at the provider.
 _IN_TIME = timedelta(hours=1)
 
 
 class Difference(NamedTuple):
-    """A difference or open work, for the operator.
-
-    `what`: a sentence that describes it. `payment`: None if no single payment is concerned. `open`: True for open work,
-    such as a refund due.
-    """
+    """A difference, or open work such as a refund due (`open`). `payment`: None if no single payment is concerned."""
 
     payment: Payment | None
     what: str
@@ -52,10 +47,9 @@ class _Compared(NamedTuple):
 
 
 def differences(since: datetime) -> Iterator[Difference]:
-    """Yield the differences between our payments and the provider's, in the order of payment ids.
+    """Yield differences between our payments and the provider's, problems in the ledger, and refunds due.
 
-    Also yield problems that the ledger shows, and refunds that are due. Only payments that were created, were settled
-    or had an event after `since` are compared.
+    Only payments that were created, were settled or had an event after `since` are compared.
     """
     provider = providers.current()
     events = PaymentEvent.objects.filter(payment=OuterRef("pk"), at__gte=since)
@@ -82,11 +76,10 @@ def differences(since: datetime) -> Iterator[Difference]:
 
 
 def rebuild(since: datetime) -> Iterator[Difference]:
-    """Yield the differences between the journal of each payment and its cached data.
+    """Replay the journals of payments, and yield the differences from their rows and from the ledger.
 
-    The journal is replayed. The result is compared with the payment's row and with the ledger. Only payments with an
-    event after `since` are compared. Also yield the hours whose stored totals are wrong, and payments that are not in
-    the journal yet.
+    Only payments with an event after `since` are compared. Also yield the hours with wrong totals, and payments that
+    are not in the journal yet.
     """
     events = PaymentEvent.objects.filter(payment=OuterRef("pk"), at__gte=since)
     payments = Payment.objects.filter(Exists(events)).order_by("pk").iterator(chunk_size=_BATCH)
@@ -144,10 +137,7 @@ def _compare(one: _Compared) -> str:
 
 
 def _unconfirmed(payment: Payment) -> str:
-    """Return a sentence if an operator marked a payment as paid and no poll has confirmed it.
-
-    Otherwise return "".
-    """
+    """Return a sentence if an operator marked a payment as paid and no poll has confirmed it, otherwise ""."""
     if payment.settled_by_name and payment.collected_at is not None and payment.word != "successful":
         return f"Settled by {payment.settled_by_name}; the provider has not confirmed it."
     return ""
@@ -156,7 +146,7 @@ def _unconfirmed(payment: Payment) -> str:
 def _in_the_ledger(payment: Payment, held: dict[Account, int], moneyless: bool) -> str:
     """Return a sentence about a problem or open work that the ledger shows for a payment, otherwise "".
 
-    `held`: the payment's balances in the ledger. `moneyless`: True if the payment is in a match, but no money arrived.
+    `held`: the payment's balances. `moneyless`: True if the payment is in a match, but no money arrived.
     """
     if payment.version == 0 or payment.stale:
         return "The journal does not know it yet: game_worker or expire_queue adopts it."
@@ -174,19 +164,13 @@ def _in_the_ledger(payment: Payment, held: dict[Account, int], moneyless: bool) 
 
 
 def _differs_now(payment: Payment) -> str:
-    """Return a sentence if a payment does not match its ledger entries, otherwise "".
-
-    The payment and the entries are read again, because they may have changed since the first reading.
-    """
+    """Read a payment and its ledger entries again. Return a sentence if they still differ, otherwise ""."""
     now = Payment.objects.get(pk=payment.pk)
     return place_differs(journal.state_of(now), journal.balances_of(now))
 
 
 def _never_named(payment: Payment) -> str:
-    """Return a sentence if the outcome of the payment request is unknown, otherwise "".
-
-    Called for a payment that could not be polled.
-    """
+    """Return a sentence if the outcome of the payment request is unknown, otherwise ""."""
     if payment.status == Status.PENDING and payment.collection in (Collection.IN_DOUBT, Collection.UNRESOLVED):
         return "Outcome unknown: the provider may have the request, and gave no id."
     return ""
@@ -204,10 +188,7 @@ def replay(payments: Sequence[Payment]) -> dict[int, State]:
 
 
 def _unlike(payments: Sequence[Payment]) -> dict[int, str]:
-    """Return a sentence for each payment whose row, journal and ledger disagree, keyed by payment id.
-
-    This takes two queries.
-    """
+    """Return a sentence for each payment whose row, journal and ledger disagree, keyed by payment id."""
     folded, held = replay(payments), journal.balances_of_all(payment.pk for payment in payments)
     found = {
         one.pk: _row_differs(one, folded[one.pk]) or place_differs(folded[one.pk], held[one.pk]) for one in payments
@@ -221,8 +202,7 @@ def differs(payment: Payment) -> str:
 
 
 def _row_differs(payment: Payment, folded: State) -> str:
-    # If a payment's `place` is "in_use", its row does not say which of three places has the money: received, waiting or
-    # in a match. Therefore each of them is accepted.
+    # RECEIVED stands for each place of money in use, because `columns` replaces all of them by `in_use`.
     cached = journal.columns(journal.state_of(payment, Place.RECEIVED))
     for name, value in journal.columns(folded).items():
         if name not in ("word_at", "ok_at", "other_since") and cached[name] != value:

@@ -1,12 +1,7 @@
-"""Frequent SQL statements, compiled once and reused.
+"""Frequent SQL statements, compiled once and reused. Compiling them for each stake would take most of the site's time.
 
-Django's ORM would build and compile the same SQL again for each stake. Before this module existed, this work took most
-of the site's time.
-
-`Select` and `Update` compile a queryset at their first call. `insert` and `update` keep the SQL for each model and set
-of fields. They take model instances like the ORM, but send no pre_save and post_save signals and ignore auto_now.
-
-tests/payments/test_hot_statements.py compares their results with the ORM's on SQLite and PostgreSQL.
+`insert` and `update` send no pre_save and post_save signals, and ignore auto_now.
+tests/payments/test_hot_statements.py compares the results with the ORM's on SQLite and PostgreSQL.
 """
 
 import re
@@ -31,8 +26,7 @@ T = TypeVar("T")
 Row = TypeVar("Row", bound=models.Model)
 
 _DB = DEFAULT_DB_ALIAS
-# Placeholder values with which a statement is compiled. They show where each argument appears in the SQL, so they must
-# differ from the statement's other parameters.
+# Placeholders that show where each argument appears in the compiled SQL. They must differ from its other parameters.
 _MARKS: dict[type, Callable[[int], Any]] = {
     int: lambda number: 1_900_000_000 + number,
     str: lambda number: f"<argument {number}>",
@@ -53,8 +47,7 @@ _NONE_KEPT: tuple[Any, dict[tuple[str, bool], Any]] = (None, {})
 def _executed(connection: Any, sql: str, parameters: Sequence[Any]) -> Any:
     """Run a statement and return its cursor. The caller must read the result before the statement runs again.
 
-    A connection to PostgreSQL keeps one cursor for each statement. A new cursor would determine again how each
-    parameter and column is converted.
+    On PostgreSQL the cursor is kept. A new cursor would determine again how each parameter and column is converted.
     """
     if connection.vendor != "postgresql":
         cursor = connection.cursor()
@@ -95,10 +88,9 @@ class _Compiled(NamedTuple):
 class Select(Generic[T]):
     """A queryset that is compiled at its first call.
 
-    `build`: a function that returns the queryset. Each argument of `build` must be an int, str, datetime, IPv4Address
-    or IPv6Address. The queryset may depend only on these arguments. An argument may be used only in lookups that pass
-    the value on unchanged, such as `=`, `<` or `>`. An int may also be the start of a slice. `build` must convert an
-    address with `str()`.
+    `build` returns the queryset. Its arguments may be int, str, datetime, or IP addresses that it converts with
+    `str()`. It may use an argument only in a lookup that passes the value on unchanged, such as `=` or `<`, or an int
+    as the start of a slice.
     """
 
     def __init__(self, build: Callable[..., "QuerySet[Any, T]"]) -> None:
@@ -144,8 +136,7 @@ class Select(Generic[T]):
 class Update:
     """An UPDATE that is compiled at its first call.
 
-    `build`: a function that returns a queryset and the values for its `update()`. The arguments of `build` must have
-    the same types as for `Select`.
+    `build` returns a queryset and the values for its `update()`. The rules for its arguments are those of `Select`.
     """
 
     def __init__(self, build: Callable[..., tuple["QuerySet[Any]", dict[str, Any]]]) -> None:
@@ -175,10 +166,8 @@ def _marks(arguments: dict[str, Any]) -> dict[str, Any]:
 def _placed(sql: str, parameters: Sequence[Any], marks: dict[str, Any]) -> tuple[str, _Parameters]:
     """Return the SQL of a compiled statement, and one function for each of its parameters.
 
-    Each function computes its parameter from the arguments of a call. `parameters`: the compiled parameters. `marks`:
-    for each argument, the placeholder value with which the statement was compiled. If a compiled parameter equals a
-    placeholder, its function returns the argument of the call. Raises ValueError if the SQL does not contain all
-    placeholders.
+    Each function computes its parameter from the arguments of a call. `marks`: the placeholder of each argument. Raises
+    ValueError if the SQL does not contain all placeholders.
     """
     sent = {name: _prepared(mark, connections[_DB]) for name, mark in marks.items()}
     left = dict(marks)
@@ -258,8 +247,7 @@ def _constant(value: Any) -> Callable[[dict[str, Any]], Any]:
 def _argument(name: str, kind: type) -> Callable[[dict[str, Any]], Any]:
     """Return a function that extracts the argument `name` from the arguments of a call.
 
-    `kind`: the type of the compiled parameter. If `kind` is a subclass of int, the argument is converted to `kind`, as
-    Django does.
+    `kind`: the type of the compiled parameter. An argument for a subclass of int is converted, as Django does.
     """
     if issubclass(kind, int):
         return lambda values: kind(values[name])
@@ -287,8 +275,7 @@ class _Column(NamedTuple):
     is_null_by_default: bool
 
 
-# Sample values of frequent types. If Django's conversion for a field returns a sample unchanged, values of this type
-# are not converted. If it only turns an int into a subclass of int, ints are passed directly to that subclass.
+# Samples of frequent types. If a field's conversion returns a sample unchanged, values of this type are not converted.
 _PROBES = ("text", True, 1, None, datetime(2000, 1, 1, tzinfo=timezone.utc))
 
 
@@ -321,7 +308,7 @@ def _values(row: models.Model, columns: Sequence[_Column], connection: Any) -> l
 def new(model: type[Row], **values: Any) -> Row:
     """Return an unsaved instance, like `model(**values)`, but without determining the default of each field again.
 
-    With `model(**values)`, a tenth of a stake's CPU time would be spent on making its instances.
+    `model(**values)` would take a tenth of a stake's CPU time.
     """
     constants, computed = _defaults(model)
     row = model.__new__(model)
@@ -347,10 +334,8 @@ def _defaults(model: type[models.Model]) -> tuple[dict[str, Any], list[tuple[str
 def insert(rows: Sequence[models.Model], *, locks: str = "", waits: bool = True) -> None:
     """Insert rows of one model with one statement, and set their primary keys. `rows` must not be empty.
 
-    `locks`: the name of a unique field, or "". If a row with the same value in this field exists, that row is locked,
-    and the instance gets its primary key.
-
-    `waits`: if False, the transaction commits without waiting for the disk on PostgreSQL (see `payments.database`).
+    `locks`: the name of a unique field, or "". If a row with the same value exists, it is locked, and the instance gets
+    its primary key. `waits`: if False, the commit does not wait for the disk on PostgreSQL.
     """
     connection = connections[_DB]
     model = type(rows[0])

@@ -17,12 +17,10 @@ from payments.rules.states import Event, Kind, Word
 
 logger = logging.getLogger("payments")
 
-# The first AT_ONCE notifications of a payment each trigger a poll at once. Polls after later notifications are at least
-# GAP seconds apart.
+# Each of a payment's first AT_ONCE notifications triggers a poll at once. Later polls are at least GAP seconds apart.
 AT_ONCE = 3
 GAP = 3.0
-# Longest time in seconds for which a poll keeps other processes from polling the same payment. The time is short,
-# because a player who has paid must not wait for minutes after a crash. Two polls at the same time do no harm.
+# Longest claim of a poll, in seconds. It is short, so that a crash does not delay a player who has paid.
 _LEASE = 30.0
 # Maximum number of ids from notifications that are tried for one payment.
 _MOST_IDS = 20
@@ -39,8 +37,7 @@ _WORDS = {Said.SUCCESS: Word.SUCCESSFUL, Said.FAILED: Word.FAILED, Said.OTHER: W
 def next_pause(elapsed: float) -> float | None:
     """Return the seconds until the next poll, or None after a day.
 
-    `elapsed`: seconds since the payment request, the notification or the order of the payout. Polls are made after 5,
-    10, 20 and 40 s, then each minute, and after half an hour every ten minutes.
+    `elapsed`: seconds since the payment request, the notification or the order of the payout.
     """
     elapsed = max(0.0, elapsed)  # `elapsed` can be negative after the database's clock was set back.
     for point in _FIRST:
@@ -52,12 +49,7 @@ def next_pause(elapsed: float) -> float | None:
 
 
 def planned(payment: Payment, now: datetime) -> datetime | None:
-    """Return the time of the next poll of a payment with a final status, or None if no poll is planned.
-
-    While a notification waits for a poll, the intervals of `next_pause` apply for a day. Then the payment is polled
-    once a day, and operators see it as open work. While an ordered payout waits for a poll, the intervals of
-    `next_pause` apply for a day. Otherwise the payment is polled at the times in `_LATER`.
-    """
+    """Return the time of the next poll of a payment with a final status, or None if no poll is planned."""
     owed, ordered = payment.answer_owed_since, payment.payout_ordered_at
     if owed is not None:
         pause = next_pause((now - owed).total_seconds())
@@ -71,20 +63,16 @@ def planned(payment: Payment, now: datetime) -> datetime | None:
 
 
 def ids_of(payment: Payment) -> list[str]:
-    """Return the ids by which the provider may know the payment, in the order in which they are tried.
-
-    The id from the provider's own response comes first, then ids from notifications, newest first.
-    """
+    """Return the ids with which to poll a payment, in this order. Ids from notifications come last, unverified."""
     notified = payment.callbacks.filter(source=Callback.Source.DMARKPAY, refusal="").exclude(provider_id="")
     newest = list(notified.order_by("-pk").values_list("provider_id", flat=True)[:_MOST_IDS])
     return list(dict.fromkeys([*([payment.provider_id] if payment.provider_id else []), *newest]))
 
 
 def owe_answer(payment_id: int, callback: Callback | None, notifications: int = 0) -> None:
-    """Record that a callback or notification has arrived.
+    """Record that a callback or notification has arrived, so that the payment is polled.
 
-    The payment is then polled until a poll that began after the arrival gets an answer. `notifications`: the number of
-    notifications about the payment, including this one, or 0 for a callback.
+    `notifications`: the number of notifications about the payment, including this one, or 0 for a callback.
     """
     with journal.writing():
         payment = journal.locked(payment_id)
@@ -127,8 +115,7 @@ def poll(payment_id: int) -> bool:
 def _claim(among: "QuerySet[Payment]", *, wait: bool = False) -> Payment | None:
     """Claim and return the payment that has been due longest, or None if no payment is due.
 
-    Other processes do not poll the claimed payment for up to 30 seconds (`_LEASE`), unless a notification arrives.
-    `wait`: if True, wait for a locked row. If False, skip locked rows.
+    `wait`: True to wait for a locked row, False to skip locked rows.
     """
     now = database.now()
     with journal.writing():
@@ -262,10 +249,9 @@ class Confirmed(NamedTuple):
 
 
 def _look_up(payment: Payment, provider_id: str) -> tuple[Answer | None, str]:
-    """Poll a payment without changing it. Return the answer and the polled id.
+    """Poll a payment without changing it. Return the answer, or None if no poll is possible, and the polled id.
 
-    The answer is None if no poll is possible. `provider_id`: the only id to poll. If it is "", poll the ids of
-    `ids_of`.
+    `provider_id`: the only id to poll, or "" for the ids of `ids_of`.
     """
     provider, ids = providers.named(payment.provider), [provider_id] if provider_id else ids_of(payment)
     if provider is None or not ids:
@@ -274,12 +260,10 @@ def _look_up(payment: Payment, provider_id: str) -> tuple[Answer | None, str]:
 
 
 def confirm(payment: Payment, provider_id: str, *, actor: str, note: str) -> Confirmed | None:
-    """Poll a payment that an operator wants to mark as paid.
+    """Poll a payment that an operator wants to mark as paid. Return None if there is no clear answer.
 
-    `provider_id`: the id that the operator read in the provider's portal, or "".
-
-    Raises Refused if the provider contradicts the operator, or if an id that the operator entered cannot be checked.
-    Without such an id, returns None if no poll is possible or the poll brings no clear answer.
+    `provider_id`: the id that the operator read in the provider's portal, or "". Raises Refused if the provider
+    contradicts the operator or does not confirm this id.
     """
     began = database.now()
     answer, known_by = _look_up(payment, provider_id)
@@ -300,7 +284,7 @@ def confirm(payment: Payment, provider_id: str, *, actor: str, note: str) -> Con
 def _denial(payment: Payment, answer: Answer | None, *, typed: bool) -> str:
     """Return the reason why an operator may not mark the payment as paid, or "" if there is none.
 
-    `typed`: True if the operator entered the provider's id of the payment. The provider must then confirm this id.
+    `typed`: True if the operator entered an id. The provider must confirm it.
     """
     if answer is None:
         return "No provider that is set up can check this ID."
@@ -320,11 +304,9 @@ def _denial(payment: Payment, answer: Answer | None, *, typed: bool) -> str:
 
 
 def mark_paid(payment_id: int, confirmed: Confirmed | None, *, actor: str, note: str) -> Payment:
-    """Settle a payment as paid.
+    """Settle a payment as paid. `confirmed`: the result of `confirm`, or None without a confirmation.
 
-    `confirmed`: the result of `confirm`, or None to settle the payment without the provider's confirmation. Raises
-    Refused if the rules forbid it, if the payment is already paid, or if the provider has given another answer since
-    `confirm`.
+    Raises Refused, for example if the provider has given another answer since `confirm`.
     """
     if confirmed is None:
         return matches.judge(payment_id, Kind.SETTLED_PAID, actor=actor, note=note)
