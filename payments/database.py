@@ -1,11 +1,7 @@
 """Functions about the database: its time, errors that mean that it is unavailable, and waiting for the disk.
 
-PostgreSQL usually waits for the disk at each commit. With the functions below, the handling of a callback waits only
-once, at its end. PostgreSQL writes its log in order, so this wait also covers all earlier commits. For the same reason,
-a crash cannot lose a commit but keep a later commit that depends on it.
-
-If the database server crashes before this wait ends, the sender of the callback has received no response yet. The
-sender then repeats the callback, or a status poll settles the payment.
+PostgreSQL usually waits for the disk at each commit. It writes its log in order, so one wait also covers all earlier
+commits. Therefore the handling of a callback waits only once, before the response is sent.
 """
 
 import time
@@ -55,8 +51,7 @@ def sqlstate(error: BaseException) -> str:
 def not_locked(rows: "QuerySet[Row]", *, no_key: bool = True) -> "QuerySet[Row]":
     """Return a queryset that locks its rows and skips the rows that another transaction has locked.
 
-    SQLite allows only one writer, so no rows are locked there. `no_key`: False if the caller deletes the rows, so that
-    no other transaction can add a reference to one of them.
+    `no_key`: False if the caller deletes the rows, so that no other transaction can add a reference to one of them.
     """
     skip_locked = connection.features.has_select_for_update_skip_locked
     return rows.select_for_update(of=("self",), no_key=no_key, skip_locked=skip_locked)
@@ -65,8 +60,8 @@ def not_locked(rows: "QuerySet[Row]", *, no_key: bool = True) -> "QuerySet[Row]"
 def limit_idle_transactions() -> None:
     """Make PostgreSQL close a connection of this process if a transaction on it is idle for a minute.
 
-    Without this limit, the locks of a suspended or lost machine could last for hours, because TCP keepalive by default
-    begins after two hours. The limit applies to connections that are opened after this call.
+    Otherwise the locks of a suspended or lost machine could last for hours. The limit applies to connections that are
+    opened after this call.
     """
     connection_created.connect(_limit_idle_transactions, dispatch_uid="payments.database")
 
@@ -77,19 +72,14 @@ def _limit_idle_transactions(connection: Any, **_: object) -> None:
             cursor.execute("SET idle_in_transaction_session_timeout = '1min'")
 
 
-# Seconds after which the database's clock is read again. Until then, `now` adds the time that has passed on this
-# process's monotonic clock to the last reading.
+# Seconds after which the database's clock is read again. In between, `now` uses this process's monotonic clock.
 _ASK_EVERY = 5.0
-# The last reading of the database's clock, and the value of the monotonic clock at that moment. Empty before the first
-# reading.
+# The last reading of the database's clock, and the value of the monotonic clock at that moment.
 _known: list[tuple[datetime, float]] = []
 
 
 def now() -> datetime:
-    """Return the database's time as an aware datetime in UTC. On SQLite this is the machine's time.
-
-    On PostgreSQL the time is the same for all machines, so it is used for claims, leases and schedules.
-    """
+    """Return the database's time in UTC. All machines get the same time, so claims and schedules can use it."""
     if connection.vendor != "postgresql":
         return datetime.now(timezone.utc)
     if not _known or time.monotonic() - _known[0][1] > _ASK_EVERY:
@@ -123,7 +113,7 @@ def wait_after_commit() -> None:
 def commit_follows() -> Iterator[None]:
     """Skip the wait of `wait_after_commit` in this block.
 
-    Use it only if another change is committed after this block and before the response. That commit waits for the disk.
+    Use it only if another change is committed after this block and before the response.
     """
     connection._commit_follows = True  # type: ignore[attr-defined]
     try:

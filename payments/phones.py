@@ -54,12 +54,7 @@ def _plain(char: str) -> str:
 
 
 def to_e164(value: object) -> str:
-    """Return a phone number in E.164, such as `+256772123456`, from any notation.
-
-    Raises ValueError if it is not a phone number.
-
-    Numbers of other countries are accepted too.
-    """
+    """Return a phone number of any country and notation in E.164. Raises ValueError if it is not a phone number."""
     try:
         number = phonenumbers.parse(read_digits(value), "UG")
     except (ValueError, phonenumbers.NumberParseException):
@@ -70,10 +65,7 @@ def to_e164(value: object) -> str:
 
 
 def mask_phone(phone: str) -> str:
-    """Return the masked number, such as `+25677****456`, or `****` if the number has at most nine characters.
-
-    The visible digits suffice to recognize the number, but not to call it.
-    """
+    """Return the masked number, such as `+25677****456`, or `****` if the number has at most nine characters."""
     return f"{phone[:-7]}****{phone[-3:]}" if len(phone) > 9 else "****"
 
 
@@ -100,10 +92,7 @@ def masked(phone: str) -> str:
 
 
 def network_of(phone: str) -> str:
-    """Return the network of a number in E.164, or "" if it is unknown.
-
-    The longest matching prefix in NETWORK_PREFIXES decides.
-    """
+    """Return the network with the longest prefix that a number in E.164 has, or "" if no prefix matches."""
     local = "0" + phone.removeprefix("+256")
     found = [
         (len(prefix), network.lower())

@@ -24,15 +24,11 @@ POLLERS = 4
 def create_payment(
     phone: str, amount: int, *, approved: bool, description: str = "PlayMatatu", fee: int = 0, replace: bool = True
 ) -> Payment:
-    """Create a payment in the caller's transaction.
+    """Create a payment in the caller's transaction. A payment request, if needed, is sent after the commit.
 
-    `phone`: the payer's number in E.164. `amount`: whole UGX. `fee`: the commission that is included in the amount.
-    `description`: the text in the payment prompt.
-
-    `approved`: the payment counts as paid at once, without money. Otherwise a payment request is sent after the commit.
-    If no provider is configured, a third party collects the payment and sends a callback instead.
-
-    `replace`: withdraw earlier requests of this phone that were not sent. Pass False if this was already done.
+    `phone`: the payer's number in E.164. `amount`: whole UGX, including `fee`. `description`: the text in the payment
+    prompt. `approved`: the payment counts as paid at once, without money. `replace`: withdraw the phone's unsent
+    requests.
 
     Raises ValueError if a payment request is needed, but no configured provider serves the network of the number.
     """
@@ -82,21 +78,13 @@ def _moved(payment: Payment, kind: Kind, place: Place) -> None:
 
 
 def work_once() -> int:
-    """Do the due work in this process, for cron: payment requests, payouts, and up to 100 polls.
-
-    First adopt payments that are missing from the journal or were changed without it.
-
-    Return the number of handled requests, payouts and polls.
-    """
+    """Do the due work in this process, for cron. Return the number of handled requests, payouts and polls."""
     journal.adopt()
     return collection.start_due() + status_polling.poll_due() + refunds.pay_out_due()
 
 
 def tell_again() -> tuple[int, int]:
-    """Repeat the signals that a receiver failed to handle, for at most 10 payments and 10 payouts.
-
-    Return the number of signals that now succeeded, and the number that failed again.
-    """
+    """Repeat failed signals of up to 10 payments and 10 payouts. Return how many succeeded and how many failed."""
     payments = Payment.objects.filter(signal_due_since__isnull=False)
     payouts = Refund.objects.filter(signal_due=True, state=Refund.State.SUCCEEDED)
     results = [*_tell_each(payments, journal.tell_again), *_tell_each(payouts, refunds.tell)]
@@ -114,7 +102,7 @@ def _tell_each(rows: "QuerySet[Row]", tell: Callable[[Row], bool]) -> Iterator[b
 
 
 def worker_loops(poll: float) -> list[Loop]:
-    """Return the loops that send payment requests and payouts, and poll statuses. Each loop is a thread.
+    """Return the threads that send payment requests and payouts, and poll statuses.
 
     `poll`: seconds between two searches for due work if no NOTIFY wakes the threads.
     """

@@ -14,12 +14,10 @@ from payments.rules.states import Place
 
 # Sent when the status of a payment has changed. Arguments: `payment`, `previous_status`.
 momo_status_changed = Signal()
-# Sent if the provider reports SUCCESS again, or if a receiver failed when the success was first signaled. Receivers
-# then complete the work that a crash or an error has interrupted. Argument: `payment`.
+# Repeats that a payment succeeded, so that receivers complete interrupted work. Argument: `payment`.
 momo_success_repeated = Signal()
-# Sent when the provider has contradicted the payment's final status. Arguments: `payment`, `said`. If `said` is
-# SUCCESS, the money has arrived after all and is due for refund. If `said` is FAILED, the money had arrived, and the
-# provider now reports Failed or an unknown word. The signal may be sent again, so receivers must be idempotent.
+# Sent when the provider contradicts the payment's final status. May be repeated, so receivers must be idempotent.
+# Arguments: `payment`, `said` (SUCCESS if the money is due for refund, FAILED for Failed or an unknown word).
 payment_contested = Signal()
 # Sent when the payer has received the money back, through the provider or by hand. Arguments: `payment`, `refund`.
 payment_refunded = Signal()
@@ -43,24 +41,18 @@ def _nothing() -> Q:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """Functions of the app that uses payments.
+    """Functions of the app that uses payments."""
 
-    `place_of`: return where the money of a payment is: received, waiting or in a match. `hold`: lock the app's rows
-    that determine this place, and return the place. The caller has locked the payment. `end_entry`: end the entry of a
-    payment that the provider has reversed, so that the entry is not matched.
-
-    `over`: return a condition for payments whose entry expired without a match. `newly_over`: return the same
-    condition, limited to payments whose column `place` is `in_use`, so that the database can use an index. `played`:
-    return a condition for payments whose entry is in a match. `opponent`: return the other payment of the match and the
-    key of the event that records the match, or None if the payment is in no match.
-    """
-
+    # Return the place of a payment's money: received, waiting or in a match.
     place_of: Callable[[Payment], Place] = _none
+    # Lock the app's rows that determine the result of `place_of`, and return it. The caller has locked the payment.
     hold: Callable[[Payment], Place] = _none
+    # End the entry of a payment that the provider has reversed, so that the entry is not matched.
     end_entry: Callable[[Payment], None] = _ignore
-    over: Callable[[], Q] = _nothing
-    newly_over: Callable[[], Q] = _nothing
-    played: Callable[[], Q] = _nothing
+    over: Callable[[], Q] = _nothing  # Condition for payments whose entry expired without a match.
+    newly_over: Callable[[], Q] = _nothing  # Like `over`, for payments whose `place` is `in_use`. Uses an index.
+    played: Callable[[], Q] = _nothing  # Condition for payments whose entry is in a match.
+    # Return the other payment of the match and the key of the event MATCHED, or None if the payment is in no match.
     opponent: Callable[[Payment], tuple[Payment, str] | None] = _ignore
 
 

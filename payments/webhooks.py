@@ -1,10 +1,8 @@
 """HTTP requests that we receive about payments.
 
-- `POST /api/v1/momo/callback`: a third party that collects the money reports the status of a payment. The proof is a
-  secret or a signature in a header. A callback with a valid proof is stored before its body is parsed.
+- `POST /api/v1/momo/callback`: a third party that collects the money reports the status of a payment.
 
-- `POST|PUT /api/v1/momo/dmarkpay/<signed payment id>/`: a notification of DMarkPay. The proof is the signature in the
-  URL. The content is not trusted, so a notification only triggers a status poll.
+- `POST|PUT /api/v1/momo/dmarkpay/<signed payment id>/`: a notification of DMarkPay, which only triggers a status poll.
 """
 
 import hashlib
@@ -47,8 +45,7 @@ MOST_NOTICES = 200
 router = Router(tags=["payments"])
 Handler = Callable[..., HttpResponse]
 _WORDS = {Payment.Status.SUCCESS.value: Word.SUCCESSFUL, Payment.Status.FAILED.value: Word.FAILED}
-# Finds and locks the payment of a callback, if the payment is PENDING and a third party collects it. A PENDING payment
-# is in no match, so no other payment need be locked.
+# Locks a PENDING payment that a third party collects. It is in no match, so no other payment need be locked.
 _PENDING = Select(
     lambda transaction: Payment.objects.select_for_update(no_key=True).filter(
         transaction_id=transaction, status=Payment.Status.PENDING, place="", provider=""
@@ -60,8 +57,7 @@ _BY_TRANSACTION = Select(lambda transaction: Payment.objects.filter(transaction_
 def has_proof(request: HttpRequest) -> bool:
     """Return True if the request has a valid X-Callback-Secret or X-Callback-Signature header.
 
-    The signature is the HMAC-SHA256 of the raw body, with the shared secret as key. If no secret is configured, every
-    request is accepted in DEBUG mode, and no request is accepted otherwise.
+    If no secret is configured, requests are accepted only in DEBUG mode.
     """
     secrets = [secret for secret in (settings.MOMO_CALLBACK_SECRET, *settings.MOMO_CALLBACK_SECRET_FALLBACKS) if secret]
     if not secrets:
@@ -89,11 +85,7 @@ def text_of(body: bytes) -> str:
 
 
 def store(body: bytes) -> Callback:
-    """Store an authenticated callback before it is parsed.
-
-    The commit does not wait for the disk. A later commit, in `refuse` or `momo_callback`, waits before the response is
-    sent.
-    """
+    """Store an authenticated callback before it is parsed. A later commit of this request waits for the disk."""
     callback = Callback(received_at=database.now(), body=text_of(body))
     insert([callback], waits=False)
     return callback
@@ -102,7 +94,7 @@ def store(body: bytes) -> Callback:
 def proof(request: HttpRequest) -> Callback:
     """Authenticate a callback and store it. Raises HttpError 403 without a valid secret or signature.
 
-    Ninja calls `auth` functions before it parses the body, so a callback with an invalid body is stored too.
+    Ninja calls this function before it parses the body, so a callback with an invalid body is stored too.
     """
     if not has_proof(request):
         raise HttpError(403, "The callback has no valid proof: X-Callback-Secret or X-Callback-Signature.")
@@ -112,10 +104,7 @@ def proof(request: HttpRequest) -> Callback:
 
 
 def refuse(callback: Callback, code: int, why: str) -> None:
-    """Mark a stored callback as refused, because it is invalid or matches no payment.
-
-    Operators check refused callbacks, because such a callback may report money that was paid.
-    """
+    """Mark a stored callback as refused. Operators check refused callbacks, which may report money that was paid."""
     callback.answered, callback.refusal = code, why[:200]
     callback.save(update_fields=["payment", "status", "answered", "refusal"])
     logger.warning(
@@ -210,8 +199,8 @@ def momo_callback(request: HttpRequest, body: CallbackIn) -> dict[str, str]:
         payment, callback.applied = _settle(callback, body)
     callback.answered = 503 if payment.use_error else 200
     update(callback, ["payment", "status", "answered", "applied"])
-    # If a timeout or deadlock prevented the activation of the entry, respond with 503. The payment is settled anyway. A
-    # repeated callback or `game_worker` activates the entry later.
+    # The payment is settled, but a timeout or deadlock prevented the activation of its entry. A repeated callback or
+    # `game_worker` activates the entry later.
     if payment.use_error is not None:
         raise payment.use_error
     return {"status": "received"}
@@ -220,8 +209,7 @@ def momo_callback(request: HttpRequest, body: CallbackIn) -> dict[str, str]:
 def _settle(callback: Callback, body: CallbackIn) -> tuple[Payment, bool]:
     """Apply the status of a callback. Return the payment, and True if its status has changed.
 
-    If this service requested the payment, the callback only triggers a poll. Raises HttpError if the payment is
-    unknown, or if its amount or phone number differs from that in the callback.
+    If this service requested the payment, the callback only triggers a poll. Raises HttpError if no payment matches.
     """
     with journal.writing():
         payment = _PENDING.first(transaction=body.transaction_id)
@@ -260,11 +248,7 @@ def _apply(callback: Callback, payment: Payment, body: CallbackIn) -> bool:
 @csrf_exempt
 @require_http_methods(["POST", "PUT"])
 def dmarkpay(request: HttpRequest, signed_id: str) -> HttpResponse:
-    """Store a notification and have the payment polled. A body in any format is accepted, up to 64 KiB.
-
-    Respond 403 if the signature of the id in the URL is wrong, 404 if the payment no longer exists, 413 if the body is
-    too large, and 400 if the body ends too early.
-    """
+    """Store a notification and have the payment polled. A body in any format is accepted, up to 64 KiB."""
     try:
         payment_id = int(signer().unsign(signed_id))
     except (BadSignature, ValueError):
@@ -291,8 +275,7 @@ def _refused(code: int, sentence: str) -> HttpResponse:
 def notice(payment_id: int, body: bytes) -> bool:
     """Store a notification and have the payment polled. Return False if the payment does not exist.
 
-    The content of the notification is not trusted. At most MOST_NOTICES notifications of a payment are stored. Later
-    ones only trigger polls.
+    The content is not trusted. Only the first 200 notifications of a payment are stored.
     """
     if not Payment.objects.filter(pk=payment_id).exists():
         return False

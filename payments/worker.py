@@ -1,7 +1,6 @@
 """Threads that repeat their work, and parallel requests to the provider.
 
-`Loop` is a thread of `game_worker`. `run` claims rows and records answers in one thread. The requests run in other
-threads, which do not use the database.
+The threads that make requests do not use the database. The thread that calls `run` claims rows and records answers.
 """
 
 import logging
@@ -27,8 +26,7 @@ CHANNEL = "payments_work"
 THREADS = 16
 # Time for which a request is retried if the provider did not accept it.
 GIVE_UP = timedelta(minutes=10)
-# If more seconds than this have passed since the claim, for example because the process was suspended, the request is
-# not sent. The request could outlast the claim.
+# Longest time between the claim and the request, in seconds. A later request could outlast the claim.
 _LONGEST_HOLD_UP = 20.0
 
 _PAUSE_AFTER_ERROR = 1.0
@@ -62,8 +60,7 @@ class Outage:
 class Loop:
     """A thread that repeats `turn` until `stop` is called. Exceptions do not end the thread.
 
-    `turn` returns the seconds until its next call, and `wake` ends this wait early. `event`: the log event for
-    exceptions that do not come from an unavailable database.
+    `turn` returns the seconds until its next call, and `wake` ends this wait early. `event`: the log event for errors.
     """
 
     def __init__(
@@ -142,8 +139,7 @@ def run(
 ) -> int:
     """Send all due requests to the provider, up to 16 (THREADS) at a time. Return the number of requests.
 
-    A slow request does not delay the others. If the database is down, the answers are kept in memory until they can be
-    recorded. `stopping`: when it returns True, no further request is begun.
+    Answers that cannot be recorded yet are kept in memory. `stopping`: when it returns True, nothing more is claimed.
     """
     begun = 0
     flying: dict[Future[Answer], T] = {}
@@ -166,8 +162,7 @@ def run(
 def _claimed(claim: Callable[[int], list[T]], room: int, *, in_hand: bool) -> list[T]:
     """Claim up to `room` rows and return them.
 
-    If the database becomes unavailable while requests are in flight (`in_hand`), return no rows, so that the answers to
-    those requests can still be recorded.
+    If requests are in flight (`in_hand`), return no rows instead of raising an error about an unavailable database.
     """
     try:
         return claim(room)
@@ -199,7 +194,7 @@ def _written(
 ) -> list[tuple[T, Answer]]:
     """Record answers. Return the answers that could not be recorded because the database is down.
 
-    `waiting`: answers that could not be recorded before. If there are any, the outage is not logged again.
+    `waiting`: the answers that the last call could not record.
     """
     answers = [*waiting, *new]
     for index, (one, answer) in enumerate(answers):
@@ -221,17 +216,14 @@ def _written(
 
 
 def lease(provider: Provider) -> timedelta:
-    """Return how long the claim on a request lasts.
-
-    After this time, another process may mark the request as ambiguous.
-    """
+    """Return how long the claim on a request lasts. After that, another process may mark it as ambiguous."""
     return timedelta(seconds=provider.longest + 30)
 
 
 def pause(age: timedelta) -> timedelta:
     """Return the pause before a request that the provider did not accept is sent again.
 
-    The pause is half of `age`, at least 1 s and at most 30 s. `age`: the time since the payment or payout was created.
+    `age`: the time since the payment or payout was created.
     """
     return timedelta(seconds=min(30.0, max(1.0, age.total_seconds() / 2)))
 
@@ -242,10 +234,7 @@ def inline() -> bool:
 
 
 def tell_workers() -> None:
-    """Wake the workers by NOTIFY after the commit, once per transaction.
-
-    If the NOTIFY is lost, polling finds the rows.
-    """
+    """Wake the workers by NOTIFY after the commit. If the NOTIFY is lost, polling finds the rows."""
     if connection.vendor == "postgresql" and not any(call[1] is _notify for call in connection.run_on_commit):
         transaction.on_commit(_notify, robust=True)
 

@@ -1,7 +1,6 @@
 """The admin pages of payments, payouts, callbacks, the journal and the ledger.
 
-The lists are read-only, except that operators can add withdrawals and fees. Actions that move or settle money must be
-confirmed, and are logged.
+Rows cannot be edited. Actions that move or settle money must be confirmed, and are logged.
 """
 
 from payments.admin import callbacks, journal, payments, payouts

@@ -28,8 +28,7 @@ from payments.rules.states import Kind
 # Maximum number of rows for one action, because each row is locked and logged separately.
 AT_ONCE = 500
 LONGEST_NOTE = 300
-# After this many seconds, an action does not begin another row. A row can take long, because it may wait for the
-# provider's response.
+# After this many seconds, an action begins no further row. A row may wait for the provider's response.
 _SECONDS = 20.0
 _OUT_OF_TIME = "The other payments took too long. Try again."
 # Maximum number of refused rows that are listed one by one after an action.
@@ -40,45 +39,31 @@ _BUSY = ("55P03", "57014", "40001", "40P01")
 
 
 class Operator(NamedTuple):
-    """The operator who confirms an action, and the values entered on the confirmation page.
+    """The operator who confirms an action, and the values entered on the confirmation page."""
 
-    `name`: the user name. `note`: the answer to the action's question. `provider_id`: the payment's id in the
-    provider's portal. `elsewhere`: True if the money was paid out, but not from our account at the provider.
-    """
-
-    name: str
-    note: str = ""
-    provider_id: str = ""
-    elsewhere: bool = False
+    name: str  # The user name.
+    note: str = ""  # The answer to the action's question.
+    provider_id: str = ""  # The payment's id in the provider's portal.
+    elsewhere: bool = False  # The money was not paid from our account at the provider.
 
 
 @dataclass(frozen=True)
 class Action:
-    """An admin action on selected rows, with a confirmation page. Used in `ModelAdmin.actions`.
-
-    `able`: a function that filters a queryset to the rows to which the action applies. `none`: the message if the
-    action applies to none of the selected rows. `check`: a function that is called for one row before the transaction
-    begins. The result of `check` is passed to `carry`. `carry`: a function that carries out the action for one row, or
-    raises Refused with the reason.
-
-    `note`: a question to the operator, or "" if the page asks no question. The answer is stored. `asks_id`: True if the
-    page also asks for the provider's id. `asks_account`: True if the page also asks from which account the money was
-    paid. `permission`: the permission that the action needs, "refund" or "settle".
-    """
+    """An admin action on selected rows, with a confirmation page. Used in `ModelAdmin.actions`."""
 
     name: str
     title: str
     button: str
     about: str
-    none: str
-    able: "Callable[[QuerySet[Any]], QuerySet[Any]]"
-    carry: Callable[[Any, Operator, Any], object]
+    none: str  # The message if the action applies to none of the selected rows.
+    able: "Callable[[QuerySet[Any]], QuerySet[Any]]"  # Filters the rows to which the action applies.
+    carry: Callable[[Any, Operator, Any], object]  # Handles one row with the result of `check`, or raises Refused.
     logged: str
-    note: str = ""
-    check: Callable[[Any, Operator], Any] = lambda _row, _operator: None
-    asks_id: bool = False
-    asks_account: bool = False
-    permission: str = "refund"
+    note: str = ""  # A question to the operator. The answer is stored.
+    check: Callable[[Any, Operator], Any] = lambda _row, _operator: None  # Called before the transaction begins.
+    asks_id: bool = False  # The page also asks for the payment's id at the provider.
+    asks_account: bool = False  # The page also asks from which account the money was paid.
+    permission: str = "refund"  # "refund" or "settle".
 
     # Django's admin reads the three properties below. `do_not_call_in_templates` keeps Django's templates from calling
     # an action.
@@ -100,11 +85,7 @@ class Action:
     def __call__(
         self, model_admin: "ModelAdmin[Any]", request: HttpRequest, queryset: "QuerySet[Any]"
     ) -> HttpResponse | None:
-        """Show the confirmation page, or carry out the action if that page was submitted.
-
-        If a required note is missing, show the page again. After the action, redirect to the URL in the form field
-        `next`, or to the list if there is none.
-        """
+        """Show the confirmation page, or carry out the action if that page was submitted."""
         able, note = self.able(queryset), _answer(request, "note")
         note_missing = bool(self.note) and not note
         # The field `post` marks a confirmed form, as in Django's own delete action.
@@ -351,8 +332,7 @@ def _carry(action: Action, model_admin: "ModelAdmin[Any]", request: HttpRequest,
         with journal.writing():
             try:
                 action.carry(row, operator, found)
-            # The exception Refused is caught inside the transaction, so that the journal entry about the refusal is
-            # committed.
+            # Caught inside the transaction, so that the journal entry about the refusal is committed.
             except Refused as refusal:
                 return str(refusal)
             message = f"{action.logged}: {operator.note}" if operator.note else action.logged
@@ -377,10 +357,7 @@ def _next(request: HttpRequest) -> str:
 
 
 class Payee(NamedTuple):
-    """A line of the confirmation page: the player who pays or receives the money, the amount, and the reason.
-
-    `reason`: a sentence about the state of the payment.
-    """
+    """A line of the confirmation page. `reason`: a sentence about the state of the payment."""
 
     name: str
     phone: str
@@ -394,11 +371,7 @@ class Payee(NamedTuple):
 
 
 def _payees(request: HttpRequest, row: Any) -> list[Payee]:
-    """Return the players to show on the confirmation page for this row.
-
-    For a payment, return the payer. For a payout or a result, return the player who receives the money, if any. For a
-    match, return both players.
-    """
+    """Return the players to show on the confirmation page for a payment, payout, match result or match."""
     if isinstance(row, MatchResult):
         return [_payee(request, row.winner, row.amount)] if row.winner else []  # type: ignore[attr-defined]
     if isinstance(row, Payment | Refund):

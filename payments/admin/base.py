@@ -1,8 +1,7 @@
 """Base classes for the admin of payments and of the game.
 
-They add search by complete values and filters with fixed values. They mask personal data for users who lack the
-permission to see it. The admin site (`playmatatu/admin.py`) limits the length of lists, refuses invalid filters, and
-adds the CSV export.
+They add search, filters with fixed values, and the masking of personal data. The admin site (`playmatatu/admin.py`)
+limits the length of lists, refuses invalid filters, and adds the CSV export.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,10 +38,7 @@ class ReadOnly:
 
 
 def permitted(request: HttpRequest, names: Sequence[Any]) -> list[Any]:
-    """Return `names`: the columns of a list, or the fields of a page.
-
-    If the user may see personal data in full, replace each masked column with the column that shows the data in full.
-    """
+    """Return `names`, with masked columns replaced if the user may see personal data in full."""
     in_full = request.user.has_perm("sms.view_full_phone")
     return [_IN_FULL.get(name, name) if in_full else name for name in names]
 
@@ -77,10 +73,9 @@ class SearchByValue:
 
 
 class LabeledFilter(admin.SimpleListFilter):
-    """A filter in the sidebar that offers fixed values.
+    """A filter in the sidebar with fixed values. A DISTINCT query for the values would read the whole table.
 
-    The values are fixed, because a DISTINCT query for the values in use would read the whole table. `labels`: the
-    values, each with its label.
+    `labels`: the values, each with its label.
     """
 
     labels: Mapping[str, Any] = {}
@@ -98,10 +93,9 @@ class LabeledFilter(admin.SimpleListFilter):
 
 
 def found(term: str) -> list[int]:
-    """Return the ids of payments that match a search term.
+    """Return the ids of payments that match a search term. Only complete values match, so that an index can be used.
 
-    `term` is one of: a phone number in any notation, our transaction id, the provider's id, the reference of a payout,
-    the payment's own id. The term must be complete, so that the database can use an index.
+    `term`: a phone number, a transaction id, an id at the provider, a payout's reference, or a payment's own id.
     """
     wanted = Q(transaction_id=term) | (Q(provider_id=term) & ~Q(provider_id=""))
     if term.isascii() and term.isdecimal() and len(term) < 19:

@@ -40,10 +40,7 @@ class CallbackAdmin(SearchByValue, PaymentsAdmin):
 
     @admin.display(description="changed the payment?")
     def changed(self, callback: Callback) -> str:
-        """Return "yes" if the callback changed the payment, otherwise "no".
-
-        Return "" for a notification, because a notification never changes a payment by itself.
-        """
+        """Return "yes" or "no", or "" for a notification, which never changes a payment by itself."""
         if callback.source == Callback.Source.DMARKPAY:
             return ""
         return "yes" if callback.applied else "no"
@@ -53,10 +50,7 @@ class CallbackAdmin(SearchByValue, PaymentsAdmin):
         return phones.hidden(callback.body)
 
     def condition(self, term: str) -> Q:
-        """Return the condition for callbacks of the payments that match `term`.
-
-        The bodies are not searched, because that would read the whole table.
-        """
+        """Return the condition for callbacks of the payments that match `term`. The bodies are not searched."""
         return Q(payment__in=found(term))
 
     @admin.action(description="Mark as seen", permissions=["settle"])

@@ -69,10 +69,7 @@ def _sum(amount: ledger.Amount) -> str:
 
 
 class JournalAdmin(SearchByValue, PaymentsAdmin):
-    """The list of journal entries, newest first. It is also the base class of the ledger's list.
-
-    The rows are in the order of the primary key, so the database need not sort them.
-    """
+    """Base class of the journal's and the ledger's list, newest first. The primary key's index gives this order."""
 
     ordering = ("-id",)
     sortable_by = ()
@@ -154,10 +151,7 @@ class LedgerAdmin(JournalAdmin):
 
 
 class DebitForm(forms.ModelForm):
-    """The form of a withdrawal or fee. Each rendered form has its own `key`.
-
-    If the form is sent twice, the second request has the same key and books nothing.
-    """
+    """The form of a withdrawal or fee. If the form is sent twice, both requests have the same `key`."""
 
     key = forms.UUIDField(widget=forms.HiddenInput, initial=uuid.uuid4)
 
@@ -167,10 +161,7 @@ class DebitForm(forms.ModelForm):
 
 @admin.register(ProviderDebit)
 class ProviderDebitAdmin(PaymentsAdmin):
-    """Withdrawals and fees, entered by operators. They can be added, but not changed or deleted.
-
-    If a form is sent twice, the second request books nothing.
-    """
+    """Withdrawals and fees, entered by operators. They can be added, but not changed or deleted."""
 
     ordering = ("-id",)
     list_display = ("at", "account", "shown_amount", "actor", "note")

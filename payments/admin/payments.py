@@ -58,10 +58,7 @@ _REQUESTED: dict[str, str] = {
 
 
 def _state(payment: Payment) -> str:
-    """Return the state of a payment in words.
-
-    If the admin's list has annotated the payment with `is_due`, this value is used instead of the column `refund_due`.
-    """
+    """Return the state of a payment in words. The annotation `is_due`, if any, replaces the column `refund_due`."""
     if payment.refunded_at is not None:
         return "refunded"
     if payment.contested and payment.status == Payment.Status.SUCCESS:
@@ -123,8 +120,7 @@ class PaymentAdmin(SearchByValue, PaymentsAdmin):
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[Any]":
         rows: QuerySet[Any] = super().get_queryset(request)
-        # `refunds.owed()` joins each payment to its stake by an index. A subquery on `refunds.due()` would first find
-        # all payments that are due for refund.
+        # A subquery on `refunds.due()` would first find all payments that are due for refund.
         return rows.annotate(is_due=Case(When(refunds.owed(), then=True), default=False))  # type: ignore[no-any-return]
 
     @admin.display(description="phone")
@@ -148,8 +144,7 @@ class PaymentAdmin(SearchByValue, PaymentsAdmin):
         return wording.to_do(payment, *_refund(payment)) or "Nothing."
 
     def condition(self, term: str) -> Q:
-        # Find the ids in a separate query. A single query could not use one index for the search and another for the
-        # order.
+        # Two queries, because one query could not use an index for the search and another index for the order.
         return Q(pk__in=found(term))
 
 

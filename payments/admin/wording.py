@@ -36,18 +36,14 @@ _PRIZE_OF = {
 
 
 def is_over(refund: Refund | None) -> bool:
-    """Return True if there was no payout yet, or if the latest one failed or was returned.
-
-    Only then may another payout be ordered.
-    """
+    """Return True if there was no payout yet, or if the latest one failed or was returned."""
     return refund is None or refund.state in (Refund.State.FAILED, Refund.State.RETURNED)
 
 
 def meaning(payment: Payment, refund: Refund | None, due: bool, result: str = "") -> str:
     """Describe the state of a payment in words.
 
-    `refund`: the payment's latest payout, or None. `due`: True if the money is due for refund now. `result`: "won" or
-    "lost", or "" if it is not known.
+    `refund`: the payment's latest payout, or None. `due`: a refund is due now. `result`: "won", "lost" or "" (unknown).
     """
     said = f" The provider says: {payment.reason.rstrip('.')}." if payment.reason else ""
     if payment.refunded_at is not None:

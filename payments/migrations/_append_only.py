@@ -1,8 +1,4 @@
-"""Database triggers that make the journal and the ledger append-only.
-
-Another trigger marks a payment as `stale` if it was changed without the journal. A third one adds ledger entries to the
-totals of their hour if these are stored already.
-"""
+"""Database triggers of the journal and the ledger: append-only tables, the mark `stale`, and totals of past hours."""
 
 from typing import Any
 
@@ -98,9 +94,8 @@ def remove_stale(connection: Any) -> None:
             cursor.execute("DROP TRIGGER IF EXISTS payments_payment_stale")
 
 
-# A worker that totals hours (`ledger.write_hours`) does not see entries of open transactions. It takes into account when
-# these began, but their entries may be from earlier hours if the clock was changed. Such a transaction waits here until
-# the totals are stored, or the worker waits for the transaction.
+# If the clock was set back, a transaction may add entries to an hour whose totals are stored. This function adds them to
+# the totals. Its lock makes the transaction and `ledger.write_hours` run one after the other.
 _LATE_FUNCTION = """
 CREATE OR REPLACE FUNCTION payments_late_entries() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

@@ -1,7 +1,6 @@
 """Mobile money providers: their common interface, and the registry of all providers.
 
-Each provider is a package in this folder, with an entry in `_PROVIDERS`. docs/adding_a_payment_provider.md explains how
-to add one.
+docs/adding_a_payment_provider.md explains how to add one.
 """
 
 from collections.abc import Iterator
@@ -33,44 +32,34 @@ class Said(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A provider's response, or the reason why there is none.
-
-    `said`: the meaning. `provider_id`: the provider's id of the transaction. `ours`: our reference, as repeated in the
-    response. `words`: a sentence for an operator. `text`: the raw body, truncated. `ms`: duration in milliseconds.
-    `word`: the provider's status word, truncated.
-    """
+    """A provider's response, or the reason why there is none."""
 
     said: Said
-    provider_id: str = ""
-    ours: str = ""
-    words: str = ""
+    provider_id: str = ""  # The id that the provider gave to the transaction.
+    ours: str = ""  # Our reference, as repeated in the response.
+    words: str = ""  # A sentence for an operator.
     http_status: int | None = None
-    text: str = ""
-    ms: int = 0
-    word: str = ""
+    text: str = ""  # The raw body, truncated.
+    ms: int = 0  # Duration in milliseconds.
+    word: str = ""  # The provider's status word, truncated.
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A payment request or a payout.
+    """A payment request or a payout."""
 
-    `reference`: our reference, never used twice. `phone`: the payer or the payee, in E.164. `amount`: whole UGX.
-    `notify_url`: the URL for the provider's notifications, or "".
-    """
-
-    reference: str
-    phone: str
+    reference: str  # Our reference, different for each payment and each payout.
+    phone: str  # The payer or the payee, in E.164.
     network: str
-    amount: int
+    amount: int  # Whole UGX.
     description: str
-    notify_url: str = ""
+    notify_url: str = ""  # The URL for the provider's notifications, or "".
 
 
 class Provider(Protocol):
     """The interface of a provider.
 
-    `collect`, `status` and `payout` return an Answer and raise no exception, even if the network fails. These methods
-    never repeat a request that may already have moved money.
+    The methods raise no exception, even if the network fails. They never repeat a request that may have moved money.
     """
 
     name: str
@@ -85,7 +74,7 @@ class Provider(Protocol):
         """Request a payment, so that the provider shows a payment prompt on the payer's phone."""
 
     def status(self, provider_id: str) -> Answer:
-        """Ask for the status of a payment or payout. `provider_id`: the provider's id."""
+        """Ask for the status of a payment or payout. `provider_id`: the id that the provider gave to it."""
 
     def payout(self, order: Order) -> Answer:
         """Request a payout, which sends money to a phone."""
@@ -107,14 +96,13 @@ def status_of(word: object) -> Payment.Status | None:
 def printable(text: str, longest: int) -> str:
     """Replace non-printable characters with U+FFFD, and truncate the text to `longest` characters.
 
-    PostgreSQL rejects some of these characters. Others could change the display of a terminal.
+    PostgreSQL rejects some of these characters, and others could change the display of a terminal.
     """
     shown = "".join(char if char.isprintable() and not "\ud800" <= char <= "\udfff" else "\ufffd" for char in text)
     return shown[:longest]
 
 
-# Import paths of functions that return a provider, or None if the settings of the provider are incomplete. The first
-# configured provider is preferred for new payments.
+# Import paths of functions that return a provider, or None if it is not configured. The first provider is preferred.
 _PROVIDERS = {"dmarkpay": "payments.providers.dmarkpay.client.configured"}
 
 
@@ -137,10 +125,7 @@ def for_network(network: str) -> Provider | None:
 
 
 def named(name: str) -> Provider | None:
-    """Return the provider with this name, or None if it is unknown or not configured.
-
-    An older payment may need a provider that no longer collects new payments.
-    """
+    """Return the provider with this name, or None if it is unknown or not configured."""
     path = _PROVIDERS.get(name)
     provider: Provider | None = import_string(path)() if path else None
     return provider

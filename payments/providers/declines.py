@@ -10,8 +10,7 @@ from enum import Enum
 class Decline(Enum):
     """The reason why a payment failed.
 
-    The value is a regular expression, which is searched for in the provider's sentence. The first reason whose
-    expression is found is used.
+    The value is a regular expression for the provider's sentence. The first reason that matches is used.
     """
 
     BALANCE_OR_LIMIT = r"low balance or|limit reached"

@@ -1,8 +1,7 @@
 """Make one HTTP request to a mobile money provider, with libcurl.
 
-libcurl has two advantages. Its timeout covers the whole exchange. After a failure, libcurl shows if the request was
-written (REQUEST_SIZE). Only a request that was not written can be repeated safely: a repeated payment request could
-move money twice.
+The timeout of libcurl covers the whole exchange. After a failure, libcurl shows if the request was written. If it was
+written, repeating it could move money twice.
 """
 
 import json as json_module
@@ -18,8 +17,7 @@ import pycurl
 
 MAX_BODY = 64 * 1024
 
-# A connection is reused only if it was idle for at most this many seconds. The server may already be closing a
-# connection that was idle for longer.
+# Longest idle time of a reused connection, in seconds. The server may be closing a connection that was idle for longer.
 _MAX_IDLE = 4
 _HEADERS = {"Accept": "application/json", "User-Agent": "playmatatu-payments"}
 _CAUSES = {
@@ -52,8 +50,8 @@ class NoResponse(Exception):
 def get(who: str, url: str, timeouts: tuple[float, float], headers: Mapping[str, str]) -> tuple[int, bytes]:
     """Make a GET request, which may reuse an open connection. Return the HTTP status and the body.
 
-    `who`: the provider's name for error messages. `timeouts`: seconds for connecting, and seconds for the whole
-    exchange including connecting. Raises NoResponse.
+    `who`: the provider's name for error messages. `timeouts`: seconds for connecting, and for the whole exchange.
+    Raises NoResponse.
     """
     return _perform(who, _prepared(url, timeouts, headers))
 
@@ -69,10 +67,8 @@ def post(
 ) -> tuple[int, bytes]:
     """Make a POST request once, over a new connection. Return the HTTP status and the body.
 
-    Open connections are not reused. If the server was just closing such a connection, the request would count as
-    written although the server never read it.
-
-    `json` or `form`: the body. The other arguments are those of `get`. Raises NoResponse.
+    A server that is closing an open connection may leave a written request unread. `json` or `form`: the body. Raises
+    NoResponse.
     """
     if form is None:
         body, content_type = json_module.dumps(json).encode(), "application/json"
@@ -80,8 +76,7 @@ def post(
         body, content_type = urlencode(form).encode(), "application/x-www-form-urlencoded"
     curl = _prepared(url, timeouts, {**headers, "Content-Type": content_type, "Expect": ""})
     curl.setopt(pycurl.POST, 1)
-    # libcurl repeats a POST by itself if it can rewind the body. Without a seek function it cannot rewind, so it sends
-    # the POST only once.
+    # libcurl repeats a POST by itself if it can rewind the body. Without a seek function, it cannot rewind the body.
     curl.setopt(pycurl.POSTFIELDSIZE, len(body))
     curl.setopt(pycurl.READFUNCTION, BytesIO(body).read)
     curl.setopt(pycurl.FRESH_CONNECT, 1)

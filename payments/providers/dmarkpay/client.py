@@ -84,8 +84,8 @@ class DMarkPay:
     def longest(self) -> float:
         """Return the longest duration of one call, in seconds.
 
-        A call makes at most four HTTP requests: two for a token and two that use a token. For each, the connect timeout
-        and twice the configured timeout are allowed, because the operating system can add delays.
+        A call makes at most four HTTP requests, two of them for a token. Each request is allowed more than its timeout,
+        because the operating system can add delays.
         """
         return 4 * (self.config.connect_timeout + 2 * self.config.timeout)
 
@@ -151,8 +151,7 @@ class DMarkPay:
     def _check_time(self, started: float) -> None:
         """Raise _NoToken if more than 75% of `longest` has passed since `started`.
 
-        The token may have been slow to arrive, or the process may have been suspended. The lease on the payment could
-        then expire before the request ends, and an operator or another process could handle the payment meanwhile.
+        The lease on the payment could expire before the request ends. Another process could then handle the payment.
         """
         if time.monotonic() - started > 0.75 * self.longest:
             raise _NoToken("No token arrived in time.")
@@ -199,8 +198,7 @@ def _ms(started: float) -> int:
     return round((time.monotonic() - started) * 1000)
 
 
-# `_cache` returns the result of a cache operation, or None if the cache fails. If the cache is down, each
-# request to DMarkPay needs another request first, for a new token.
+# If the cache is down, a new token is requested before each request to DMarkPay.
 
 
 def _cache(action: str, call: Callable[[], Any]) -> Any:

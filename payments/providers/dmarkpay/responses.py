@@ -1,7 +1,6 @@
-"""Interpret DMarkPay's responses. The functions take an HTTP status and a raw body, and do no I/O.
+"""Interpret DMarkPay's responses, without I/O.
 
-DMarkPay has no public documentation. The facts here come from a program that works with DMarkPay. Other assumptions are
-marked as unconfirmed.
+DMarkPay has no public documentation. The facts here come from a program that works with DMarkPay.
 """
 
 import json
@@ -58,9 +57,7 @@ def read_token(status: int, body: bytes) -> Token | str:
 def read_collect(status: int, body: bytes, reference: str) -> Answer:
     """Interpret the response to a payin (payment request) with our `reference`.
 
-    The statuses in `_NOT_TAKEN` mean that the request was not accepted. A response with the reference of another
-    transaction is ambiguous. Below HTTP 400, the status word in the body decides, and a missing or unknown word is
-    ambiguous. The statuses 408, 409 and 5xx are ambiguous too. Any other 4xx means that the payment failed.
+    A response is ambiguous if it does not show whether DMarkPay accepted the request, for example 409 or 5xx.
     """
     answer = _read(status, body)
     if status in _NOT_TAKEN:
@@ -76,10 +73,9 @@ def read_collect(status: int, body: bytes, reference: str) -> Answer:
 
 
 def read_payout(status: int, body: bytes, reference: str) -> Answer:
-    """Interpret the response to a payout request.
+    """Interpret the response to a payout request. "Pending" is unexpected and counts as ambiguous.
 
-    DMarkPay has not confirmed two assumptions: the response has the format of a response to a payin, and it contains a
-    final status. "Pending" is therefore unexpected and counts as ambiguous.
+    Unconfirmed: the response has the format of a response to a payin, and contains a final status.
     """
     answer = read_collect(status, body, reference)
     return _as(answer, Said.IN_DOUBT, "DMarkPay reports it as pending") if answer.said is Said.PENDING else answer
