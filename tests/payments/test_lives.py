@@ -254,7 +254,7 @@ def test_every_shilling_is_in_one_place(quiet: Sandbox, settings: Any, seed: int
 
 
 # LIVES=2000 makes a longer test of some minutes.
-LIVES = int(os.environ.get("LIVES", "250"))
+LIVES = int(os.environ.get("LIVES", "125"))
 
 
 def test_many_lives(quiet: Sandbox, settings: Any) -> None:
