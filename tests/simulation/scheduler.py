@@ -42,6 +42,7 @@ class Process:
         self.wrappers: list[Any] = []
         self.fetches: dict[str, Any] = {}
         self.statements = self.turns = 0
+        self.alerts_at = 0.0  # time of the next check for alerts
         self.worker: Any = None
         # Faults of this process's database: the times until which it hangs or is unavailable, its latency, and the
         # number of responses to lose.

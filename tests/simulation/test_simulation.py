@@ -39,9 +39,11 @@ def test_a_seed_that_found_a_fault_in_a_long_run(seed: int) -> None:
 
 
 def test_a_seed_replays_exactly() -> None:
+    digests = set()
     for seed in (3, 24, 67):
         first, time_before = run_seed(seed), time.monotonic()
         second = run_seed(seed)
         assert (first.digest, first.schedule, first.seconds) == (second.digest, second.schedule, second.seconds)
         assert time.monotonic() > time_before
-        assert run_seed(seed + 1).digest != first.digest
+        digests.add(first.digest)
+    assert len(digests) == 3

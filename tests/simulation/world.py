@@ -34,6 +34,7 @@ from tests.simulation.runtime import BASE, SimClock, SimRuntime
 from tests.simulation.scheduler import Killed, Process, Scheduler, Spinning
 
 LEASE, IN_FLIGHT = 6.0, 8
+_check_alerts = alerts.check
 CONFIG = replace(
     conf.current(),
     base_url="http://127.0.0.1:9",
@@ -374,6 +375,13 @@ class World:
         if self.receiver_seconds:
             self.scheduler.park(self.receiver_seconds)
 
+    def _check_alerts(self) -> None:
+        """Check for alerts at most once a minute in each process, as in production, however often maintenance runs."""
+        process = self.scheduler.current.process if self.scheduler.current else self.site
+        if self.now >= process.alerts_at:
+            process.alerts_at = self.now + 60.0
+            _check_alerts()
+
     def log_exchange(self, message: Any, exchange: Any) -> None:
         if int(message.text.split()[1]) in self.defective:
             raise ValueError("a defect")
@@ -692,6 +700,7 @@ def simulated(seed: object, **options: Any) -> Iterator[World]:
             (uuid, "uuid4", lambda: uuid.UUID(int=generator.getrandbits(128))),
             (recorder, "log_exchange", world.log_exchange),
             (alerts, "_sources", []),  # the game's sources read tables that are empty here
+            (alerts, "check", world._check_alerts),
             (polling.poll, "__defaults__", (8.0, *(polling.poll.__defaults__ or ())[1:])),
             (timezone, "now", world.clock.utc),
             (gc, "freeze", lambda: None),
