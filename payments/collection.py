@@ -253,8 +253,8 @@ def _record(asked: Payment, answer: Answer) -> None:
 def _move(payment: Payment, answer: Answer, asked: Payment, cause: Cause, also: tuple[str, ...]) -> None:
     under_way = payment.collection in (Collection.ASKING, Collection.IN_DOUBT)
     if answer.said is Said.NOT_TAKEN and payment.asked_at != asked.asked_at:
-        # This answer was recorded before, but the confirmation of the commit was lost. Change nothing, because the
-        # request may be under way again.
+        # This answer was recorded before, but the confirmation of the commit was lost. Change nothing, because another
+        # process may be sending the request again.
         return
     now, asked_at = database.now(), payment.asked_at or payment.created_at
     if answer.said is Said.NOT_TAKEN:

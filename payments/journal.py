@@ -162,7 +162,7 @@ def note_poll(payment: Payment, cause: Cause) -> None:
 def state_of(payment: Payment, place: Place | None = None) -> State:
     """Return the state that is cached in a payment's row.
 
-    `place`: received, waiting or in a match, for a row whose place is `in_use`. By default, `Use.place_of` finds it.
+    `place`: the place of the money, for a row that says only `in_use`. By default, `Use.place_of` finds it.
     """
     if payment.place != _IN_USE:
         place = Place(payment.place)
@@ -215,8 +215,8 @@ def take(
 ) -> Outcome:
     """Apply an event to a payment that the caller has locked with `locked`.
 
-    `place`: received, waiting or in a match, for a row whose place is `in_use`. Pass it only while the app's rows that
-    determine it are locked. By default, `Use.hold` locks them. `also`: names of other changed columns to save.
+    `place`: the place of the money. Pass it only if the app's rows that determine it are locked. By default, `Use.hold`
+    locks them if necessary. `also`: names of other changed columns to save.
     """
     if payment.place == _IN_USE and place is None:
         harmless = event.kind in (Kind.WORD, Kind.NOTIFIED) and event.said in (Word.SUCCESSFUL, Word.NONE)
@@ -244,7 +244,7 @@ def commit(
             record(payment, event, (), now, cause, outcome.refusal)
         return
     if event.kind is Kind.WORD and state is before:
-        # A later answer was applied first, and the journal may not contain it. A replay ignores POLLED.
+        # The answer of a later poll was applied first, perhaps without a journal entry. A replay ignores POLLED.
         event = replace(event, kind=Kind.POLLED)
     silent = {"word_at", "ok_at", "version"} if state.payout is Payout.NONE else {"version"}
     if event.kind is not Kind.WORD or outcome.postings or changed - silent - set(also):
@@ -298,7 +298,7 @@ def _carry_out(payment: Payment, effects: tuple[Effect, ...]) -> None:
     for effect in effects:
         if effect.name == "settled":
             payment.use_error = _send(momo_status_changed, payment, previous_status=effect.detail)
-            # If a receiver of a failed payment had a timeout or deadlock, roll back. The work is repeated later.
+            # If a receiver had a timeout or deadlock about a failed payment, roll back. The work is repeated later.
             if payment.use_error is not None and payment.status == Status.FAILED.value:
                 raise payment.use_error
         elif effect.name == "repeated" and payment.settled_by:

@@ -90,10 +90,10 @@ def _floor(moment: datetime) -> datetime:
 def write_hours() -> int:
     """Store the totals of up to 12 past hours. Return the number of new rows.
 
-    An hour's totals are stored after all transactions that began before its end have finished. The lock is for other
-    workers, and for transactions that add entries to a past hour because the clock was set back.
+    An hour's totals are stored after all transactions that began before its end have finished.
     """
     with transaction.atomic():
+        # Other workers wait. If the clock was set back, transactions that add entries to a past hour wait too.
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
                 cursor.execute("LOCK TABLE payments_accounthour IN SHARE ROW EXCLUSIVE MODE")

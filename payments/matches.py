@@ -254,9 +254,9 @@ def prize(found: Locked) -> Prize:
 
 
 def close_elsewhere(key: str, payment_ids: tuple[int, int], *, by: str, note: str) -> int:
-    """Record that a match without a result was paid out from another account. Return the amount in UGX.
+    """Record that a match without a result was paid out, but not from our account at the provider.
 
-    No message is sent, and no winner is recorded. Raises Refused, for example if a payment is contested.
+    Return the amount in UGX. Raises Refused, for example if a payment is contested. No message is sent.
     """
     with journal.writing():
         payments = [journal.locked(key_) for key_ in sorted(payment_ids)]

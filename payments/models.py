@@ -54,7 +54,7 @@ class Payment(models.Model):
     reason = models.CharField("what the provider said", max_length=200, blank=True, default="", db_default="")
     # The time at which we first knew that the money had arrived. Null if no money arrived.
     collected_at = models.DateTimeField(null=True, blank=True)
-    # True if the provider contradicted the payment's final status, until an operator decides or the money is refunded.
+    # True if the provider contradicted the payment's final status, and this contradiction is still open.
     contested = models.BooleanField("disputed", default=False, db_default=False)
     contested_at = models.DateTimeField(null=True, blank=True)
 

@@ -92,7 +92,7 @@ def masked(phone: str) -> str:
 
 
 def network_of(phone: str) -> str:
-    """Return the network with the longest prefix that a number in E.164 has, or "" if no prefix matches."""
+    """Return the mobile network of a number in E.164 by its longest known prefix, or "" if no prefix matches."""
     local = "0" + phone.removeprefix("+256")
     found = [
         (len(prefix), network.lower())

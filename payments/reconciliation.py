@@ -202,7 +202,7 @@ def differs(payment: Payment) -> str:
 
 
 def _row_differs(payment: Payment, folded: State) -> str:
-    # RECEIVED stands for each place of money in use, because `columns` replaces all of them by `in_use`.
+    # RECEIVED stands for each place of money in use, because `columns` replaces them all with `in_use`.
     cached = journal.columns(journal.state_of(payment, Place.RECEIVED))
     for name, value in journal.columns(folded).items():
         if name not in ("word_at", "ok_at", "other_since") and cached[name] != value:

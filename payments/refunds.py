@@ -55,7 +55,7 @@ def due_in_parts() -> "tuple[QuerySet[Payment], QuerySet[Payment]]":
 
 
 def order_refund(payment_id: int, actor: str) -> Refund:
-    """Order a refund through the provider. It is sent once a poll has confirmed the payment. Raises Refused."""
+    """Order a refund through the provider. It is sent after a poll has confirmed the payment. Raises Refused."""
     with journal.writing():
         return _order(*_refund(payment_id), actor)
 
@@ -254,7 +254,7 @@ def pay_out_due(stopping: Callable[[], bool] = lambda: False) -> int:
 
 
 def _confirmed() -> "QuerySet[Refund]":
-    """Return the payouts that may be sent. The condition for each share is `rules.payment.may_pay_out` in SQL."""
+    """Return the payouts that may be sent. The condition for each share is that of `rules.payment.may_pay_out`."""
     confirmed = Q(payment__house_share=True) | Q(
         payment__word="successful",
         payment__ok_at__gt=F("payment__payout_ordered_at"),
@@ -318,8 +318,8 @@ def _record(asked: Refund, answer: Answer) -> None:
     with journal.writing():
         refund, found = _locked(asked.pk)
         if answer.said is Said.NOT_TAKEN and refund.start_at != asked.start_at:
-            # This answer was recorded before, but the confirmation of the commit was lost. Change nothing, because the
-            # payout may be under way again.
+            # This answer was recorded before, but the confirmation of the commit was lost. Change nothing, because
+            # another process may be sending the payout again.
             return
         refund.provider_id = refund.provider_id or answer.provider_id
         cause = Cause(note=answer.words, payout=refund, answer=answer)

@@ -30,7 +30,7 @@ def create_payment(
     prompt. `approved`: the payment counts as paid at once, without money. `replace`: withdraw the phone's unsent
     requests.
 
-    Raises ValueError if a payment request is needed, but no configured provider serves the network of the number.
+    Raises ValueError if a payment request is needed, but no configured provider serves the number.
     """
     payment = new(Payment, phone=phone, amount=amount, fee=fee, created_at=database.now(), version=1)
     with journal.writing(savepoint=False):
@@ -66,7 +66,7 @@ def held(payment: Payment) -> None:
 
 
 def unused(payment: Payment) -> None:
-    """Record that the entry of a payment was cancelled or expired without a match. Its money is then due for refund."""
+    """Record that the entry of a payment was canceled or expired without a match. Its money is then due for refund."""
     _moved(payment, Kind.UNUSED, Place.WAITING)
 
 

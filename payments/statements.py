@@ -88,9 +88,9 @@ class _Compiled(NamedTuple):
 class Select(Generic[T]):
     """A queryset that is compiled at its first call.
 
-    `build` returns the queryset. Its arguments may be int, str, datetime, or IP addresses that it converts with
-    `str()`. It may use an argument only in a lookup that passes the value on unchanged, such as `=` or `<`, or an int
-    as the start of a slice.
+    `build` returns the queryset from its arguments: int, str, datetime, or IP addresses converted with `str()`. The SQL
+    must contain each argument unchanged, as with `=`, or an int as the start of a slice. All other values in the
+    queryset are fixed at the first call.
     """
 
     def __init__(self, build: Callable[..., "QuerySet[Any, T]"]) -> None:
@@ -334,8 +334,8 @@ def _defaults(model: type[models.Model]) -> tuple[dict[str, Any], list[tuple[str
 def insert(rows: Sequence[models.Model], *, locks: str = "", waits: bool = True) -> None:
     """Insert rows of one model with one statement, and set their primary keys. `rows` must not be empty.
 
-    `locks`: the name of a unique field, or "". If a row with the same value exists, it is locked, and the instance gets
-    its primary key. `waits`: if False, the commit does not wait for the disk on PostgreSQL.
+    `locks`: the name of a unique field, or "". An existing row with the same value is locked, and the instance gets its
+    primary key. `waits`: if False, the commit does not wait for the disk on PostgreSQL.
     """
     connection = connections[_DB]
     model = type(rows[0])

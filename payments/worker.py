@@ -147,7 +147,7 @@ def run(
     with ThreadPoolExecutor(THREADS, thread_name_prefix="payments") as pool:
         while True:
             room = 0 if stopping() or unwritten else THREADS - len(flying)
-            # Read before the claim, so that a process suspended during the claim also counts as late.
+            # Read the clock before the claim, so that a process suspended during the claim also counts as late.
             before = time.monotonic()
             claimed = _claimed(claim, room, in_hand=bool(flying)) if room else []
             for one in claimed:

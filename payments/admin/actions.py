@@ -44,7 +44,7 @@ class Operator(NamedTuple):
     name: str  # The user name.
     note: str = ""  # The answer to the action's question.
     provider_id: str = ""  # The payment's id in the provider's portal.
-    elsewhere: bool = False  # The money was not paid from our account at the provider.
+    elsewhere: bool = False  # True if the money was not paid from our account at the provider.
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,9 @@ class Action:
     logged: str
     note: str = ""  # A question to the operator. The answer is stored.
     check: Callable[[Any, Operator], Any] = lambda _row, _operator: None  # Called before the transaction begins.
-    asks_id: bool = False  # The page also asks for the payment's id at the provider.
-    asks_account: bool = False  # The page also asks from which account the money was paid.
-    permission: str = "refund"  # "refund" or "settle".
+    asks_id: bool = False  # True if the page also asks for the payment's id at the provider.
+    asks_account: bool = False  # True if the page also asks from which account the money was paid.
+    permission: str = "refund"  # The permission that the action needs: "refund" or "settle".
 
     # Django's admin reads the three properties below. `do_not_call_in_templates` keeps Django's templates from calling
     # an action.

@@ -109,7 +109,7 @@ def _give_back(match: Match) -> list[tuple[int, Event]]:
 
 
 def house_pays(match: Match, now: datetime) -> MatchOutcome:
-    """Let the house pay the missing share of a held prize."""
+    """Let the house pay the one missing share of a prize."""
     if prize_of(match) is not Prize.HELD or any(share.place is Place.CONTESTED for share in match.shares):
         return MatchOutcome(match, refusal="No prize is held, or a payment is still contested.")
     missing = [index for index, share in enumerate(match.shares) if share.place is Place.NONE]
@@ -159,8 +159,7 @@ def _run(match: Match, events: Sequence[tuple[int, Event]], now: datetime) -> Ma
 def _follow_ups(match: Match) -> list[tuple[int, Event]]:
     """Return the events that follow from the states of both shares.
 
-    A payout of the prize needs both shares, so an order for only one share is withdrawn. After a draw or void, a stake
-    that is still in the match is given back.
+    A payout of the prize needs both shares, so an order for only one share is withdrawn.
     """
     places = [share.place for share in match.shares]
     if Place.PRIZE_TRANSIT in places and places.count(Place.PRIZE_TRANSIT) == 1:

@@ -107,21 +107,21 @@ class State(NamedTuple):
 
     amount: int
     fee: int = 0
-    ours: bool = True  # We send the payment request and poll the status.
-    approved: bool = False  # The payment counts as paid, but no money has arrived.
+    ours: bool = True  # True if we send the payment request and poll the status.
+    approved: bool = False  # True if the payment counts as paid, but no money has arrived.
     request: Request = Request.NONE
     status: Status = Status.PENDING
     word: Word = Word.NONE  # The provider's last answer.
     word_at: datetime | None = None  # The time of the provider's last answer (`Event.began`).
-    other_since: datetime | None = None  # Since when the status word has been unknown.
-    ok_at: datetime | None = None  # When the last poll that said Successful began. Ordering a payout clears it.
-    owed_since: datetime | None = None  # Since when a notification has been waiting for a poll.
+    other_since: datetime | None = None  # The time since which the status word has been unknown.
+    ok_at: datetime | None = None  # The start of the last poll that said Successful. Ordering a payout clears it.
+    owed_since: datetime | None = None  # The time since which a notification has been waiting for a poll.
     place: Place = Place.NONE
     back: Place = Place.NONE  # The place to which contested or lost money returns.
     payout: Payout = Payout.NONE
     ordered_at: datetime | None = None
     settled_by: str = ""  # The operator whose decision replaces the provider's answer.
-    house_share: bool = False  # The house paid this payment's share of a prize.
+    house_share: bool = False  # True if the house paid this payment's share of a prize.
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +130,12 @@ class Event:
 
     kind: Kind
     said: Word = Word.NONE  # The provider's answer.
-    began: datetime | None = None  # When the poll or payment request began, or the callback was handled.
-    polled: bool = False  # The answer comes from a poll.
+    began: datetime | None = None  # The start of the poll or payment request, or the time of the callback.
+    polled: bool = False  # True if the answer comes from a poll.
     actor: str = ""
-    elsewhere: bool = False  # A payout by hand was not made from our account at the provider.
-    alone: bool = False  # One operator may both settle a payment and pay it out.
-    late: bool = False  # It is too late to send the payment request again.
+    elsewhere: bool = False  # True if a payout by hand was not made from our account at the provider.
+    alone: bool = False  # True if one operator may both settle a payment and pay it out.
+    late: bool = False  # True if it is too late to send the payment request again.
     # LATE_SUCCESS: refund_due or prize. WORD: the account for money that arrives for a stake approved without money.
     place: Place = Place.NONE
     becomes: State | None = None  # ADOPTED: the state that the payment's columns show.
