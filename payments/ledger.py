@@ -175,10 +175,7 @@ def bounds(day: date) -> tuple[datetime, datetime]:
 
 
 def start_of_day(text: str) -> datetime:
-    """Return the start of a day in the site's time zone. Raises ArgumentTypeError if `text` is not a date.
-
-    `text`: a command's argument, such as `2026-01-31`.
-    """
+    """Return the start of a day, such as `2026-01-31`, in the site's time zone. Raises ArgumentTypeError."""
     try:
         found = parse_date(text)
     except ValueError:

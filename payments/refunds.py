@@ -350,10 +350,7 @@ def _retry(refund: Refund, answer: Answer, age: timedelta) -> None:
 
 
 def _doubt(refund: Refund, found: Locked, reason: str, cause: Cause) -> None:
-    """Mark a payout as ambiguous, so that it is never sent again.
-
-    If the provider has given the payout an id, the status is polled.
-    """
+    """Mark a payout as ambiguous, so that it is never sent again."""
     if refund.state == State.STARTED:
         _take(found, refund, Event(Kind.PAYOUT_AMBIGUOUS), cause)
     _end(refund, State.IN_DOUBT, reason, ())

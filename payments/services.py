@@ -1,7 +1,4 @@
-"""Functions for the app that takes payments, such as the game.
-
-They create payments, report how the payments are used, and do the due work.
-"""
+"""Functions for the app that takes payments, such as the game."""
 
 import logging
 from collections.abc import Callable, Iterator

@@ -14,7 +14,7 @@ from payments.rules.states import Place
 
 # Sent when the status of a payment has changed. Arguments: `payment`, `previous_status`.
 momo_status_changed = Signal()
-# Repeats that a payment succeeded, so that receivers complete interrupted work. Argument: `payment`.
+# Sent again for a payment that succeeded, so that receivers complete interrupted work. Argument: `payment`.
 momo_success_repeated = Signal()
 # Sent when the provider contradicts the payment's final status. May be repeated, so receivers must be idempotent.
 # Arguments: `payment`, `said` (SUCCESS if the money is due for refund, FAILED for Failed or an unknown word).

@@ -1,7 +1,4 @@
-"""Actions of operators on payments and payouts, in the admin.
-
-An action first shows a page that says what will happen. It is carried out by a POST from that page.
-"""
+"""Actions of operators on payments and payouts, in the admin. Each action must be confirmed on a page of its own."""
 
 import time
 from collections.abc import Callable

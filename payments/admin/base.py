@@ -25,7 +25,7 @@ _IN_FULL: Mapping[Any, str] = {"masked_phone": "full_phone", "shown_body": "body
 class ReadOnly:
     """A mixin for models that cannot be added, changed or deleted in the admin.
 
-    Personal data is shown in full only to users with the permission `sms.view_full_phone`.
+    Only users with the permission `sms.view_full_phone` see personal data in full.
     """
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:

@@ -119,10 +119,7 @@ def house_pays(match: Match, now: datetime) -> MatchOutcome:
 
 
 def order(match: Match, event: Event, now: datetime) -> MatchOutcome:
-    """Order the payout of a payable prize, or record that it was paid by hand, depending on `event`.
-
-    The event is applied to both shares or to neither.
-    """
+    """Order the payout of a payable prize, or record that it was paid by hand, depending on `event`."""
     if prize_of(match) is not Prize.PAYABLE:
         return MatchOutcome(match, refusal="No prize is payable.")
     return step(match, event, now)
