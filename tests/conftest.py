@@ -34,6 +34,9 @@ from tests.servers import redis_program as redis_program
 from tests.servers import wait_for as wait_for
 from tests.system import migrated_postgres
 
+# While pytest collects the tests, almost no object becomes garbage. Without the collector this takes 30% less CPU.
+gc.disable()
+
 pytest_plugins = ["playmatatu_sms_pytest", "pytester"]
 
 # No proxy leads to the servers of the tests. With this, `requests` also reads fewer variables for each request.
@@ -96,8 +99,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, N
 
 def pytest_collection_finish() -> None:
     """Exclude the modules and the collected tests from garbage collection, which takes a fifth of the CPU otherwise."""
-    gc.collect()
     gc.freeze()
+    gc.enable()
     gc.set_threshold(50_000, 20, 10)
 
 
