@@ -298,7 +298,8 @@ def _carry_out(payment: Payment, effects: tuple[Effect, ...]) -> None:
     for effect in effects:
         if effect.name == "settled":
             payment.use_error = _send(momo_status_changed, payment, previous_status=effect.detail)
-            # If a receiver had a timeout or deadlock about a failed payment, roll back. The work is repeated later.
+            # If a database timeout or deadlock kept a receiver from handling a failed payment, roll back. The work is
+            # repeated later.
             if payment.use_error is not None and payment.status == Status.FAILED.value:
                 raise payment.use_error
         elif effect.name == "repeated" and payment.settled_by:

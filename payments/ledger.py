@@ -1,7 +1,7 @@
 """Figures about the money: balances of accounts, totals of a day, and counts of payments that need attention.
 
-The totals of past hours are stored (`AccountHour`). For later hours, ledger entries are summed. Each count uses an
-index.
+The totals of each hour are stored (`AccountHour`) some minutes after its end. For hours that are not stored yet, ledger
+entries are summed. Each count uses an index.
 """
 
 from argparse import ArgumentTypeError

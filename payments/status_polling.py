@@ -22,7 +22,7 @@ AT_ONCE = 3
 GAP = 3.0
 # Longest claim of a poll, in seconds. It is short, so that a crash does not delay a player who has paid.
 _LEASE = 30.0
-# Maximum number of ids from notifications that are tried for one payment.
+# A payment is polled with at most this many of the ids that notifications named.
 _MOST_IDS = 20
 
 DAY = timedelta(days=1)

@@ -27,7 +27,7 @@ class Clock:
     def monotonic(self) -> float:
         """Return a monotonic time in seconds.
 
-        On Linux this clock also runs while the machine is suspended, because leases expire during this time.
+        Leases also expire while the machine is suspended, so on Linux this clock runs during suspension.
         """
         return _time.clock_gettime(_BOOTTIME) if _BOOTTIME is not None else _time.monotonic()
 
@@ -61,7 +61,8 @@ def time() -> float:
 def now(*, ask: bool = True) -> datetime:
     """Return the database's time as an aware datetime.
 
-    With `ask=False`, no query is run. Before the first query, the result is then this machine's time.
+    With `ask=False`, no query is run: the time is computed from the last query. If there was none, it is this machine's
+    time.
     """
     if not current.asks_database():
         return current.utc()

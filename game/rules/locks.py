@@ -1,7 +1,8 @@
 """Row locks of the game. They are always taken in this order: payments, player, invited number, stake level, entries.
 
 All stakes of one amount share a stake level, so it must be locked for a short time only. It is locked just before the
-search for an opponent, and the commit does not wait for the disk (see `payments.database`).
+search for an opponent. The commit frees the lock without waiting for the disk. This wait comes later, before the
+response (`payments.database`).
 """
 
 import time

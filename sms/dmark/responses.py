@@ -137,7 +137,7 @@ def _raise_common(reply: Reply) -> None:
 
 
 def _explanation(reply: Reply) -> str:
-    """Return the redacted explanation in DMark's response, or "" if there is none."""
+    """Return DMark's explanation of its response, redacted, or "" if there is none."""
     for name in ("description", "error", "message", "detail"):
         text = (reply.data or {}).get(name)
         if isinstance(text, str) and text.strip():

@@ -78,7 +78,7 @@ class Page:
         self._engine = Engine(dirs=[str(folder) for folder in self.folders])
 
     def html(self, find: str = "") -> str:
-        """Return the page as HTML. `find`: show only phones with these 3 to 10 digits, or this text on the screen."""
+        """Return the page as HTML. `find`: show only phones whose number or screen contains this text."""
         state, find = self.state, find.strip()
         with state.lock:
             phones = _found(self._phones(), find)

@@ -249,7 +249,7 @@ class Worker:
         self.engine.submit(job for job in jobs if job.message.pk not in refused)
 
     def _count_repeats(self) -> None:
-        """Count each repeated send request as ambiguous in its message's row. Then let the engine write the request."""
+        """Count each repeated send request as ambiguous in its message's row. Then let the engine send it."""
         if not (waiting := list(self.engine.uncounted)):
             return
         kept = count_ahead(self.claimer, [job.message.pk for job, _ in waiting])

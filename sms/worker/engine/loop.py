@@ -2,8 +2,8 @@
 
 The path of a job: submit → inbox → begun (requests, pauses, tokens) → ended → take.
 
-After a crash, begun jobs without a stored result may be sent again, so at most `in_flight + unrecorded` such jobs
-exist. No send request is written after the worker's claims have expired.
+After a crash, begun jobs without a stored result may be sent again. Therefore the engine limits their number to
+`in_flight + unrecorded`. No send request is written after the worker's claims have expired.
 """
 
 import contextlib
