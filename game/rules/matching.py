@@ -65,7 +65,9 @@ def activate_paid(payment: Payment) -> Entry | None:
 
     If the player has another active entry, the payment becomes due for refund. The caller has locked the payment.
     """
-    if payment.refund_due or payment.refunded_at or payment.contested:
+    # An operator has recorded that the provider took the money back.
+    is_gone = payment.collected_at is not None and not payment.place
+    if payment.refund_due or payment.refunded_at or payment.contested or is_gone:
         return Entry.objects.filter(payment=payment).first()
     player = locked_player(payment.phone)
     entries = _OF_PAYER(payment=payment.pk, player=player.pk)
@@ -145,18 +147,11 @@ def _match(first: Entry, second: Entry, payment: Payment, *, paid_now: bool) -> 
 
 
 def left_inactive(within: timedelta | None = None) -> list[Payment]:
-    """Return successful payments with inactive entries. `within`: skip payments collected longer ago than this."""
+    """Return payments that are in use, but whose entries are inactive.
+
+    `within`: skip payments collected longer ago than this.
+    """
     payments = Payment.objects.all()
     if within is not None:
         payments = payments.filter(collected_at__gt=clock.now() - within)
-    return list(
-        payments.filter(
-            status=Payment.Status.SUCCESS,
-            refund_due=False,
-            refunded_at=None,
-            contested=False,
-            place__in=("", "in_use"),
-            entry__isnull=False,
-            entry__opened_at=None,
-        )[:_AT_ONCE]
-    )
+    return list(payments.filter(place="in_use", entry__isnull=False, entry__opened_at=None)[:_AT_ONCE])

@@ -16,9 +16,9 @@ from game.payment_use import due_back
 from game.rules.ending import announce_refunds, cancel, give_up
 from game.rules.matching import left_inactive
 from game.signals import refund_became_due
-from payments import ledger, refunds, services
+from payments import ledger, matches, refunds, services
 from payments.models import Payment
-from payments.rules.states import Account
+from payments.rules.states import Account, Kind
 from sms.models import SmsMessage
 from sms.text.segments import segments
 from tests.game_helpers import ALICE, BOB, age, kinds, paid, paid_stake, post, stake, status, together
@@ -150,24 +150,32 @@ def test_whose_money_goes_back_is_met_by_nobody(client: Client) -> None:
     assert entry.session is None
 
 
-@pytest.mark.parametrize("change", ["contested", "refunded"])
-def test_a_payment_that_changes_just_before_its_late_activation_is_not_activated(
-    client: Client, monkeypatch: Any, change: str
+@pytest.mark.parametrize("is_late", [False, True])
+@pytest.mark.parametrize("change", ["contested", "gone", "refund due", "refunded"])
+def test_money_that_is_not_with_us_activates_no_entry(
+    client: Client, monkeypatch: Any, change: str, *, is_late: bool
 ) -> None:
-    """The periodic task has read the payment before the change."""
+    """`is_late`: the periodic task has read the payment before the change."""
     placed = stake(client, ALICE)
     with monkeypatch.context() as broken:
         broken.setattr("game.payment_receivers.activate_paid", lambda payment: 1 / 0)
         paid(client, placed, ALICE)
     payment = left_inactive()[0]
-    if change == "contested":
-        paid(client, placed, ALICE, "FAILED")
-    else:
+    if change.startswith("refund"):
         cancel(Entry.objects.select_related("player").get())
+    else:
+        paid(client, placed, ALICE, "FAILED")
+    if change == "refunded":
         record_by_hand(Payment.objects.all(), "anna", "in cash")
-    monkeypatch.setattr("game.maintenance.left_inactive", lambda within: [payment])
+    if change == "gone":
+        matches.judge(payment.pk, Kind.CONTEST_GONE, actor="anna", note="portal")
+    paid_stake(client, BOB)
+    if is_late:
+        monkeypatch.setattr("game.maintenance.left_inactive", lambda within: [payment])
+    else:
+        assert left_inactive() == []
     assert maintenance.activate_left() == (0, 0)
-    assert Entry.objects.values_list("status", "opened_at").get() == ("expired", None)
+    assert list(Entry.objects.order_by("pk").values_list("status", flat=True)) == ["expired", "queued"]
 
 
 def test_a_late_payment_that_is_matched_at_once_leaves_no_trace_of_the_end(client: Client) -> None:
