@@ -38,7 +38,7 @@ def result(session_id: int) -> str:
 
 
 def matched(session_id: int | None) -> str:
-    """Return the key of the event "matched" of both payments of a match."""
+    """Return the key of a match's event "matched", which both payments share."""
     return f"{SESSION}:{session_id}:matched"
 
 

@@ -77,7 +77,7 @@ def due_back(entry: Entry) -> bool:
     if payment.place == "in_use":
         return unplayed
     # A payment from a release without a journal has `version` 0 until the worker adds it to the journal. Until then,
-    # its old columns decide.
+    # its `place` is not set.
     if payment.version or payment.collected_at is None or payment.refunded_at is not None:
         return False
     if payment.contested and payment.status == Payment.Status.SUCCESS:

@@ -316,7 +316,7 @@ class PaymentEvent(models.Model):
             # These indexes leave out most events, which have neither a callback nor a payout.
             models.Index(fields=["callback"], condition=Q(callback__isnull=False), name="event_callback"),
             models.Index(fields=["payout"], condition=Q(payout__isnull=False), name="event_payout"),
-            # The index omits frequent kinds. A list finds entries of these kinds quickly without an index.
+            # Frequent kinds are left out, because a search finds entries of these kinds quickly without an index.
             models.Index(fields=["kind", "id"], condition=~Q(kind__in=_USUAL_KINDS), name="event_rare_kind"),
         ]
 

@@ -45,7 +45,7 @@ class Use:
 
     # Return the place of a payment's money: received, waiting or in a match.
     place_of: Callable[[Payment], Place] = _none
-    # Lock the app's rows that determine the result of `place_of`, and return it. The caller has locked the payment.
+    # Like `place_of`, but lock the app's rows first. The caller has locked the payment.
     hold: Callable[[Payment], Place] = _none
     # End the entry of a payment that the provider has reversed, so that the entry is not matched.
     end_entry: Callable[[Payment], None] = _ignore

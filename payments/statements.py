@@ -246,7 +246,7 @@ def _constant(value: Any) -> Callable[[dict[str, Any]], Any]:
 def _argument(name: str, kind: type) -> Callable[[dict[str, Any]], Any]:
     """Return a function that extracts the argument `name` from the arguments of a call.
 
-    `kind`: the type of the compiled parameter. An argument for a subclass of int is converted, as Django does.
+    `kind`: the type of the compiled parameter. If it is int or a subclass, the argument is converted to it.
     """
     if issubclass(kind, int):
         return lambda values: kind(values[name])

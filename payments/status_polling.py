@@ -27,7 +27,7 @@ _MOST_IDS = 20
 
 DAY = timedelta(days=1)
 _FIRST = (5.0, 10.0, 20.0, 40.0)
-# Successful payments are polled at these times after the money arrived, to find reversals that were not notified.
+# Successful payments are polled at these times after the money arrived, to find reversals without a notification.
 _LATER = (DAY, timedelta(days=7))
 
 Collection, Status = Payment.Collection, Payment.Status
@@ -284,7 +284,7 @@ def confirm(payment: Payment, provider_id: str, *, actor: str, note: str) -> Con
 def _denial(payment: Payment, answer: Answer | None, *, typed: bool) -> str:
     """Return the reason why an operator may not mark the payment as paid, or "" if there is none.
 
-    `typed`: True if the operator entered an id. The provider must confirm it.
+    `typed`: True if the operator entered an id, which the provider must confirm.
     """
     if answer is None:
         return "No provider that is set up can check this ID."

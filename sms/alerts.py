@@ -70,7 +70,7 @@ def check(now: datetime | None = None) -> None:
 
 
 def _present(now: datetime) -> tuple[dict[str, Condition], bool]:
-    """Return the current conditions by name, and False if some are missing because a source failed."""
+    """Return the current conditions by name, and True unless a source failed."""
     found: dict[str, Condition] = {}
     complete = True
     for source in (_sending, _networks, *_sources):

@@ -49,7 +49,7 @@ def guarded(call: Callable[[], T], default: T) -> T:
 
 
 def failed_within(seconds: float) -> bool:
-    """Return True if a call failed in the last `seconds`. Keys that other code expects may then be missing."""
+    """Return True if keys may be missing, because a call failed in the last `seconds`."""
     return clock.monotonic() < _rest_until - _REST + seconds
 
 

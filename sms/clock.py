@@ -27,7 +27,7 @@ class Clock:
     def monotonic(self) -> float:
         """Return a monotonic time in seconds.
 
-        Leases also expire while the machine is suspended, so on Linux this clock runs during suspension.
+        On Linux this clock also runs while the machine is suspended.
         """
         return _time.clock_gettime(_BOOTTIME) if _BOOTTIME is not None else _time.monotonic()
 

@@ -5,8 +5,8 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 # SQLSTATEs of temporary conditions for which psycopg raises InternalError: read-only server (25006),
 # idle-in-transaction timeout (25P03), transaction timeout (25P04).
 _UNAVAILABLE = frozenset({"25006", "25P03", "25P04"})
-# SQLSTATEs after which the connection remains usable: lock timeout (55P03), canceled statement (57014). It also remains
-# usable after class 40 (deadlock, serialization failure).
+# Lock timeout and canceled statement. After these, and after class 40 (deadlock, serialization failure), the connection
+# remains usable.
 _CONNECTION_IS_GOOD = frozenset({"55P03", "57014"})
 
 

@@ -228,7 +228,7 @@ def _invite_refusal(entry: Entry, invite_phone: str) -> str:
 
 
 def _invites_of(address: str, **which: Any) -> tuple[int | None, ...]:
-    """Count recent invites by the inviter, to the recipient, from `address` and, for IPv6, from its /48 network."""
+    """Count the recent invites for each limit: by inviter, recipient, address and /48 network (only for IPv6)."""
     if not address:
         return _invites([Q(client_address=None)], **which)[0]
     if site := site_of(address):

@@ -55,7 +55,7 @@ def differences(before: dict[Account, int], after: dict[Account, int]) -> tuple[
 
 
 def operator_may_decide(state: State, now: datetime) -> bool:
-    """Return True if an operator may mark a payment as paid or not paid. Only for payments that we request."""
+    """For a payment that we request, return True if an operator may mark it as paid or not paid."""
     if state.status is not Status.PENDING:
         return False
     if state.request in (Request.AMBIGUOUS, Request.UNRESOLVED):

@@ -144,7 +144,7 @@ _SETTLED_BY: Mapping[str, str] = {
 
 _PAYOUT_FAILURES = (Kind.PAYOUT_FAILED, Kind.PAYOUT_NOT_TAKEN, Kind.PAYOUT_AMBIGUOUS, Kind.RETURNED)
 _PAYOUTS = (Kind.PAYOUT_SUCCESSFUL, *_PAYOUT_FAILURES)
-# Kinds of journal entries on the timeline, by tone. Other facts come from callbacks, refunds and the payment.
+# The kinds of journal entries that the timeline shows, by tone.
 _TONES: Mapping[str, tuple[Kind, ...]] = {
     "good": (Kind.PAYOUT_SUCCESSFUL, Kind.WON),
     "bad": (Kind.REQUEST_AMBIGUOUS, Kind.REQUEST_NOT_TAKEN, Kind.UNRESOLVED, *_PAYOUT_FAILURES),

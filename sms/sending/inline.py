@@ -1,4 +1,4 @@
-"""Send a message in this process. After a request with an unknown outcome, usually repeat the request once."""
+"""Send a message in this process. An ambiguous request is repeated at most once."""
 
 import random
 

@@ -16,8 +16,8 @@ from sms.stats.status import Concern
 # Stands for phone numbers whose network is not known.
 OTHER = "other"
 
-# A message is late if this time passes between queueing and delivery. Without delivery reports, acceptance by DMark
-# counts instead of delivery.
+# A message is late if it is delivered more than this time after it was queued. Without delivery reports, acceptance by
+# DMark counts instead of delivery.
 LATE = timedelta(minutes=5)
 # A network is in trouble if more than 10% (SHARE) of its messages were late or failed in each of 10 windows (RUNNING).
 # A window lasts 10 minutes (WINDOW), and the next one starts a minute later. Each window needs at least 10 messages

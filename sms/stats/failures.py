@@ -18,7 +18,7 @@ _ACCEPTED = (Status.SENT, Status.DELIVERED, Status.UNDELIVERED)
 # The newest success is looked up among the newest 200 messages that DMark accepted.
 _RECENT = 200
 
-# Ids, and numbers of seconds. They differ between errors that have the same reason.
+# Matches ids and numbers of seconds, which differ between errors that have the same reason.
 _OWN = re.compile(r"\d{5,}|\d+(?= s\b)")
 ANY = "…"
 
@@ -101,8 +101,8 @@ def groups(now: datetime) -> list[Group]:
         group = found.setdefault(key, Group(*key))
         event = ends.get(part.newest)
         at = event.at if event else part.queued_at
-        # If DMark accepted any message later, the cause is usually gone. If the message itself was the cause, only a
-        # success of the same kind counts.
+        # If DMark has accepted any message since the failure, the cause is usually gone. If the failed message itself
+        # was the cause, only a newer success of the same kind of message counts.
         healed = accepted_any
         if event and part.kind in by_kind and _of_the_message(part, event):
             accepted, delivered = by_kind[part.kind]

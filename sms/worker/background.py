@@ -22,7 +22,7 @@ from sms.worker.listener import PROBE_SECONDS, Listener
 logger = get_logger("sms.worker")
 
 _LOOK_EVERY = _LAST_SECONDS = 1.0
-# Time limit in seconds for the polls of one maintenance run, and for each statement: `maintenance.park` waits for them.
+# Longest time in seconds for all polls of one maintenance run, and for each statement.
 _POLL_SECONDS = 60.0
 
 

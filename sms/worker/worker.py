@@ -214,7 +214,7 @@ class Worker:
         if self._stop_requested:
             return 0
         if self.breaker.is_open:
-            # Results that the database refuses must not stop the probes.
+            # A probe waits for jobs in hand, but not for results that the database refuses.
             waits = self.options.once or len(self.recorder.in_hand) > len(self.recorder.refused)
             return int(not waits and self.breaker.seconds_to_probe() <= 0)
         full = len(self.engine.inbox) > self._claim_size // 2 or self.recorder.pending or self._to_offer
@@ -249,7 +249,7 @@ class Worker:
         self.engine.submit(job for job in jobs if job.message.pk not in refused)
 
     def _count_repeats(self) -> None:
-        """Count each repeated send request as ambiguous in its message's row. Then let the engine send it."""
+        """Count each repeated send request as ambiguous in its message's row. Then let the engine send the request."""
         if not (waiting := list(self.engine.uncounted)):
             return
         kept = count_ahead(self.claimer, [job.message.pk for job, _ in waiting])

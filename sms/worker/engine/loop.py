@@ -152,7 +152,7 @@ class Engine:
             self._waker.wake()
 
     def write_counted(self, count: int) -> None:
-        """Let the engine write the first `count` requests of `uncounted`.
+        """Release the first `count` requests of `uncounted` to be sent.
 
         The caller has already counted these requests in the rows of their messages.
         """
