@@ -1,4 +1,4 @@
-"""Sentences about stakes: why a stake ended, what happens to its money, and if its invite was sent."""
+"""Sentences about stakes: why a stake ended, what happens to its money, and whether its invite was sent."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

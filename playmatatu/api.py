@@ -56,7 +56,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 class JsonParser(Parser):
-    """Parser for bodies that are JSON objects. Raises Refused (400) for other bodies or most control characters."""
+    """Parser for JSON objects. Refuses (400) other bodies, and control characters other than tabs and line breaks."""
 
     def parse_body(self, request: HttpRequest) -> Any:
         try:

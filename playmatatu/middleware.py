@@ -18,8 +18,8 @@ from game.pages.live import sorry
 from playmatatu.api import RETRY_SECONDS, body_length, has_unknown_length, log_unavailable, unavailable
 from sms.database import close_if_unavailable
 
-# The default policy allows no inline code and no other host. The admin also needs inline styles, because the admin's
-# scripts set them.
+# This policy forbids inline code and content from other hosts. The admin needs inline styles, because its scripts set
+# them.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"

@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 # Time limit in seconds for the check of an idle connection.
 _CHECK_SECONDS = 1.0
-# Seconds after a check during which the connection is not checked again.
+# If a check succeeded less than this many seconds ago, the connection is usually not checked again.
 _CHECK_EVERY = 1.0
 # Seconds between two attempts to connect to a PostgreSQL server that does not respond.
 _RETRY_SECONDS = 1.0
@@ -195,7 +195,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 )
 
     def is_usable(self) -> bool:
-        """Return True if the connection works. It is usually tested with a query at most once a second."""
+        """Return True if the connection works. If a check succeeded in the last second, usually run no query."""
         if not self.errors_occurred and time.monotonic() - self._checked_at < _CHECK_EVERY and self._is_quiet():
             return True
         usable = self._answers()

@@ -22,7 +22,7 @@ _FINAL = dict.fromkeys(("DELIVERED", "DELIVRD", "1"), Status.DELIVERED) | dict.f
     Status.UNDELIVERED,
 )  # fmt: skip
 
-# Statuses of messages that may never have been sent to DMark.
+# A message can get these statuses without a request to DMark.
 _ENDED = (Status.FAILED, Status.EXPIRED, Status.RATE_LIMITED)
 # A delivery report may change these statuses, because it proves that DMark has the message.
 _PROVED = (Status.SENDING, Status.UNKNOWN, *_ENDED)

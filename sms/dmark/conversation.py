@@ -103,7 +103,7 @@ class Budget:
 class RequestSpec(NamedTuple):
     """All parts of a request except its access token.
 
-    `pauses`: shortest and longest wait in seconds before each immediate retry that is left.
+    `pauses`: for each retry that is left, the shortest and the longest pause before it, in seconds.
     """
 
     step: str

@@ -1,7 +1,7 @@
 """A `requests` session that reads HTTP responses as libcurl does in the worker.
 
-Its read timeout covers the whole response; in `requests`, it starts again with each received byte. The session also
-skips the interim responses 102 to 199.
+The read timeout of `requests` starts again with each received byte. The read timeout of this session covers the whole
+response. The session also skips the interim responses 102 to 199.
 """
 
 import http.client

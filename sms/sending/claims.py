@@ -121,8 +121,8 @@ def free_leases_over_before(limit: datetime) -> int:
 class ExpiredLeaseReaper:
     """Frees messages whose lease (the time limit of their claim) was already over at the previous check.
 
-    Thus running workers can renew their leases after the machine was suspended or a clock was changed. The first check
-    frees leases that expired more than one lease time ago.
+    Between two checks, a running worker can renew its leases, even if the machine was suspended or a clock was changed.
+    The first check frees messages whose lease was over more than `seconds` ago.
     """
 
     def __init__(self, seconds: float) -> None:

@@ -49,7 +49,7 @@ def _send(message: ClaimedMessage, config: conf.Config) -> Result:
         wait = random.uniform(*conversation.PAUSES[0])  # noqa: S311
         runtime.current.sleep(wait)
         budget.spent += wait
-        # If `known` is 0, the first request is not counted in the row yet, so both requests are counted here.
+        # If `known` is 0, the first request was not counted above. Count both requests now.
         if budget.allows(0) and counted(1 if known else 2):
             ending = send()
     return conclude(message, ending, exchanges)

@@ -20,8 +20,8 @@ OTHER = "other"
 # DMark counts instead of delivery.
 LATE = timedelta(minutes=5)
 # A network is in trouble if more than 10% (SHARE) of its messages were late or failed in each of 10 windows (RUNNING).
-# A window lasts 10 minutes (WINDOW), and the next one starts a minute later. Each window needs at least 10 messages
-# (ENOUGH), so that one phone that is switched off does not count as trouble.
+# A new window of 10 minutes (WINDOW) starts each minute. Each window needs at least 10 messages (ENOUGH), so that one
+# phone that is switched off does not count as trouble.
 SHARE, RUNNING, WINDOW, ENOUGH = 0.1, 10, 10, 10
 # A network is also in trouble if more than this share of its delivery reports are failures (at least 10 reports on
 # messages of the last 10 minutes). This rule finds trouble before messages are late.

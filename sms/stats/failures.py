@@ -136,7 +136,7 @@ def _count(now: datetime) -> list[_Part]:
 
 
 def _ends(parts: Iterable[_Part]) -> dict[int, SmsEvent]:
-    """Return the last event of each part's newest message, by message id."""
+    """Return the last event of the newest message of each part. The keys are message ids."""
     newest = [part.newest for part in parts]
     last = SmsEvent.objects.filter(message_id__in=newest).order_by().values("message_id").annotate(last=Max("pk"))
     return {event.message_id: event for event in SmsEvent.objects.filter(pk__in=[row["last"] for row in last])}
@@ -151,7 +151,10 @@ def _of_the_message(part: _Part, event: SmsEvent) -> bool:
 
 
 def _newest_success(since: datetime, which: Q) -> tuple[datetime | None, datetime | None]:
-    """Return when a message that matches `which` was last accepted and last delivered. `since`: earliest queue time."""
+    """Return the latest `sent_at` and `delivered_at` of the newest messages that match `which`.
+
+    `since`: earliest queue time.
+    """
     rows = SmsMessage.objects.filter(which, status__in=_ACCEPTED, created_at__gte=since).order_by("-created_at")
     times = list(rows.values_list("sent_at", "delivered_at")[:_RECENT])
     return _latest(sent for sent, _ in times), _latest(delivered for _, delivered in times)

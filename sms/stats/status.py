@@ -53,7 +53,7 @@ def oldest_due(now: datetime, pauses: Sequence[SmsPause] = ()) -> datetime | Non
 
 
 def last_attempts(count: int = 20) -> list[SmsEvent]:
-    """Return the last `count` events about a request for a token or about a send request, newest first."""
+    """Return the newest `count` events about token requests and send requests, newest first."""
     return list(SmsEvent.objects.filter(what="attempt", step__in=("send", "token")).order_by("-id")[:count])
 
 

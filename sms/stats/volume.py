@@ -1,7 +1,7 @@
 """Count messages by hour and by day.
 
 The counts of each day before yesterday are stored in `SmsDay`, because counting a month of a large table is slow. A
-later resend does not change them.
+later resend does not change the stored counts.
 """
 
 from collections import Counter

@@ -125,7 +125,7 @@ class Engine:
     def submit(self, jobs: Iterable[Job]) -> None:
         for job in jobs:
             # Begin the conversation in this thread, because work in the engine's thread delays all other messages.
-            with contextlib.suppress(Exception):  # If the conversation fails to begin, the engine tries again.
+            with contextlib.suppress(Exception):  # If this fails, the engine's thread does it again.
                 conversation = job.start(job.exchanges.append)
                 job.command, job.conversation = next(conversation), conversation
             self.inbox.append(job)
