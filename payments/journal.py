@@ -389,7 +389,7 @@ def raise_if_lost(answers: list[tuple[Any, Any]]) -> None:
 def raise_if_timed_out(answers: list[tuple[Any, Any]]) -> None:
     """Re-raise the first lock timeout, statement timeout or deadlock in the result of `send_robust`, if there is one.
 
-    Without the rollback, a message that the receiver could not queue would be lost.
+    Otherwise the transaction would commit without a message that a receiver could not queue.
     """
     if error := _timed_out(answers):
         raise error
@@ -422,8 +422,8 @@ def balances_of_all(ids: Iterable[int]) -> dict[int, dict[Account, int]]:
     }
 
 
-# Adoption adds the state that a payment's columns show to its journal. It is needed for payments from a release without
-# a journal (`version` is 0), and after a manual UPDATE (`stale` is set).
+# Adoption copies the state in a payment's columns to the payment's journal. It is needed for payments from a release
+# without a journal (`version` is 0), and after a manual UPDATE (`stale` is set).
 
 TO_ADOPT = Q(version=0) | Q(stale=True)
 _BATCH = 500

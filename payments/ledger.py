@@ -23,7 +23,7 @@ from payments.rules.states import ASSETS, Account
 
 # Minimum time between the end of an hour and the storing of its totals.
 CLOSED_AFTER = timedelta(minutes=10)
-# Longest period whose totals one call of `write_hours` stores.
+# One call of `write_hours` stores the totals of at most this period.
 _AT_ONCE = timedelta(hours=12)
 
 

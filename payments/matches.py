@@ -53,7 +53,7 @@ def locked(payment_id: int) -> Locked:
     if (place in ("in_use", "contested") or is_approved) and (
         opponent := current_use().opponent(Payment(pk=payment_id))
     ):
-        # If another process records a result before the locks below are taken, both payments are needed.
+        # Lock both payments, because another process may record a result before the locks are taken.
         keys.add(opponent[0].pk)
     elif place in _OF_A_RESULT or (collected_at and not place):
         recorded = _result_of(payment_id)

@@ -18,7 +18,7 @@ from payments.signals import current_use
 Collection, Status = Payment.Collection, Payment.Status
 
 _BATCH, _THREADS = 200, 8
-# For this long, a payment that we have not recorded as paid may be pending at the provider.
+# A payment that is still pending at the provider this long after its creation is reported as a difference.
 _IN_TIME = timedelta(hours=1)
 
 

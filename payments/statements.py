@@ -183,7 +183,7 @@ def _placed(sql: str, parameters: Sequence[Any], marks: dict[str, Any]) -> tuple
     placeholders = iter(texts)
     sql = re.sub("%[%s]", lambda found: next(placeholders) if found[0] == "%s" else "%%", sql)
     for name, mark in list(left.items()):
-        # Django writes the start of a slice into the SQL as a number, after all parameters.
+        # Django writes OFFSET as a number, not as a parameter. It is the last value in the SQL.
         if f"OFFSET {mark}" in sql:
             sql = sql.replace(f"OFFSET {mark}", "OFFSET %s")
             places.append(_argument(name, int))

@@ -249,9 +249,9 @@ class Confirmed(NamedTuple):
 
 
 def _look_up(payment: Payment, provider_id: str) -> tuple[Answer | None, str]:
-    """Poll a payment without changing it. Return the answer, or None if no poll is possible, and the polled id.
+    """Poll a payment without changing it. Return the answer and the polled id.
 
-    `provider_id`: the only id to poll, or "" for the ids of `ids_of`.
+    If no poll is possible, return None and "". `provider_id`: the only id to poll, or "" to poll the ids of `ids_of`.
     """
     provider, ids = providers.named(payment.provider), [provider_id] if provider_id else ids_of(payment)
     if provider is None or not ids:

@@ -85,7 +85,7 @@ def text_of(body: bytes) -> str:
 
 
 def store(body: bytes) -> Callback:
-    """Store an authenticated callback before it is parsed. A later commit of this request waits for the disk."""
+    """Store an authenticated callback before it is parsed. Unlike this commit, a later one waits for the disk."""
     callback = Callback(received_at=database.now(), body=text_of(body))
     insert([callback], waits=False)
     return callback

@@ -56,7 +56,7 @@ class Action:
     able: "Callable[[QuerySet[Any]], QuerySet[Any]]"  # Filters the rows to which the action applies.
     carry: Callable[[Any, Operator, Any], object]  # Handles one row with the result of `check`, or raises Refused.
     logged: str
-    note: str = ""  # A question to the operator. The answer is stored.
+    note: str = ""  # The label of the required note, or "" if the page asks for no note.
     check: Callable[[Any, Operator], Any] = lambda _row, _operator: None  # Called before the transaction begins.
     asks_id: bool = False  # True if the page also asks for the payment's id at the provider.
     asks_account: bool = False  # True if the page also asks from which account the money was paid.

@@ -156,7 +156,7 @@ def _run(match: Match, events: Sequence[tuple[int, Event]], now: datetime) -> Ma
 def _follow_ups(match: Match) -> list[tuple[int, Event]]:
     """Return the events that follow from the states of both shares.
 
-    A payout of the prize needs both shares, so an order for only one share is withdrawn.
+    The order for the payout of a prize is withdrawn if only one share is left in it.
     """
     places = [share.place for share in match.shares]
     if Place.PRIZE_TRANSIT in places and places.count(Place.PRIZE_TRANSIT) == 1:

@@ -108,7 +108,7 @@ class State(NamedTuple):
     amount: int
     fee: int = 0
     ours: bool = True  # True if we send the payment request and poll the status.
-    approved: bool = False  # True if the payment counts as paid, but no money has arrived.
+    approved: bool = False  # True if the payment counts as paid although no money has arrived.
     request: Request = Request.NONE
     status: Status = Status.PENDING
     word: Word = Word.NONE  # The provider's last answer.
