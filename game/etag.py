@@ -15,8 +15,8 @@ from sms.models import SmsMessage
 # Columns with a time at which the response changes. For `payment__asked_at`, add RINGING: the response changes when the
 # payment prompt disappears.
 _ENDS = ("expires_at", "session__expires_at", "payment__asked_at")
-# Columns on which the response depends, besides those in _ENDS. Amounts, names and phone numbers never change, so the
-# ETag does not need them.
+# Other columns on which the response depends. Amounts, names and phone numbers never change, so the ETag does not need
+# them.
 _OTHERS = (
     *("status", "reason", "opened_at", "session_id", "invite_refused", "payment__status", "payment__collection"),
     *("payment__collected_at", "payment__refunded_at", "payment__refund_due", "payment__contested", "payment__place"),

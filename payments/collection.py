@@ -210,7 +210,7 @@ def _ask(payment: Payment) -> Answer:
 
 
 def notice_url(payment_id: int) -> str:
-    """Return the signed URL for notifications about a payment, or "" without SITE_URL or the URLs of `payments`."""
+    """Return the signed URL for notifications about a payment, or "" if SITE_URL or the route is missing."""
     site = str(settings.SITE_URL).rstrip("/")
     if not site:
         return ""

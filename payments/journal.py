@@ -433,7 +433,7 @@ _PAYOUTS = {
     Refund.State.STARTED: Payout.SENDING,
     Refund.State.IN_DOUBT: Payout.AMBIGUOUS,
 }
-# States of the money (`Payment.place`) that the columns of a release without a journal cannot express.
+# States of the money (`Payment.place`) for which releases without a journal have no columns.
 _NEW = (Place.PRIZE, Place.PRIZE_TRANSIT, Place.PRIZE_PAID, Place.LOST)
 
 

@@ -141,8 +141,8 @@ class Callback(models.Model):
     )
     source = models.CharField(max_length=10, choices=Source, default=Source.MOMO, db_default=Source.MOMO)
     received_at = models.DateTimeField(default=timezone.now)
-    # The status in the body: PENDING, SUCCESS or FAILED for a callback, the truncated word for a notification. Empty if
-    # unreadable.
+    # The status in the body: PENDING, SUCCESS or FAILED in a callback, the provider's word in a notification
+    # (truncated). Empty if unreadable.
     status = models.CharField(max_length=100, blank=True, default="")
     provider_id = models.CharField("the provider's id", max_length=100, blank=True, default="", db_default="")
     body = models.TextField()
@@ -233,7 +233,7 @@ class Refund(models.Model):
 
 
 class Exchange(models.Model):
-    """A request to the provider and its response, from a release without a journal. No new rows are written."""
+    """A request to the provider and its response, stored by an earlier release. No new rows are written."""
 
     _STEPS: ClassVar = [("collect", "asked for the money"), ("status", "status poll"), ("payout", "paid out")]
 

@@ -1,6 +1,7 @@
 """Limit failed logins to the admin, counted in the database for all processes.
 
-The limit per name is the highest limit, so that a stranger cannot easily lock an operator out.
+There are limits per name, per address, and per name and address together. The limit per name is the highest, so that a
+stranger cannot easily lock an operator out.
 """
 
 import logging

@@ -78,7 +78,7 @@ def add(key: str, value: object, seconds: float) -> bool | None:
 
 
 def add_many(entries: Sequence[tuple[str, object]], seconds: float) -> list[bool | None]:
-    """Set the missing keys, with django-redis in one round trip. Return a result for each key, like that of `add`."""
+    """Set the missing keys. Return a result for each key, like that of `add`. Uses one round trip if possible."""
     client: Any = getattr(cache, "client", None)
     if DefaultClient is None or type(client) is not DefaultClient:
         return [add(key, value, seconds) for key, value in entries]

@@ -179,7 +179,7 @@ def count_refused_stake(address: str) -> None:
 def _wait(limit: int, after: Callable[[int], list[tuple[datetime]]]) -> int | None:
     """Return the seconds until `limit` allows another stake, or None if it allows one now.
 
-    `after(n)` skips the `n` newest counted stakes. It returns a list with the time of the next one, or an empty list.
+    `after(n)` returns a list with the time of the (n + 1)-th newest counted stake, or an empty list.
     """
     if limit <= 0:
         return int(WINDOW.total_seconds())
@@ -200,7 +200,7 @@ def order_invite(entry: Entry, invite_phone: str) -> None:
 
 
 def admit_invite(entry: Entry) -> None:
-    """Lock the invited phone number and check the limits on invites again. The caller saves the entry."""
+    """Lock the invited phone number and check the limits on invites again. The entry is not saved."""
     if entry.invite_phone:
         lock_recipient(entry.invite_phone)
         order_invite(entry, entry.invite_phone)

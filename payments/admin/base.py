@@ -38,7 +38,7 @@ class ReadOnly:
 
 
 def permitted(request: HttpRequest, names: Sequence[Any]) -> list[Any]:
-    """Return `names`, with masked columns replaced if the user may see personal data in full."""
+    """Return `names`, with masked columns replaced by full ones if the user may see personal data in full."""
     in_full = request.user.has_perm("sms.view_full_phone")
     return [_IN_FULL.get(name, name) if in_full else name for name in names]
 

@@ -49,7 +49,8 @@ class RefundFilter(LabeledFilter):
 
 
 def _with_refund(*states: Refund.State) -> Q:
-    """Return a condition for payments with a payout in one of these states. A join could list a payment twice."""
+    """Return a condition for payments with a payout in one of these states."""
+    # A subquery, because a join could list a payment twice.
     return Q(pk__in=Refund.objects.filter(state__in=states).values("payment"))
 
 

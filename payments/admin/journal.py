@@ -69,7 +69,7 @@ def _sum(amount: ledger.Amount) -> str:
 
 
 class JournalAdmin(SearchByValue, PaymentsAdmin):
-    """Base class of the journal's and the ledger's list, newest first. The primary key's index gives this order."""
+    """Base class of the lists of events and postings, newest first. The primary key's index gives this order."""
 
     ordering = ("-id",)
     sortable_by = ()

@@ -65,10 +65,9 @@ def post(
     json: Any = None,
     form: Mapping[str, str] | None = None,
 ) -> tuple[int, bytes]:
-    """Make a POST request once, over a new connection. Return the HTTP status and the body.
+    """Make one POST request over a new connection. Return the HTTP status and the body.
 
-    A server that is closing an open connection may leave a written request unread. `json` or `form`: the body. Raises
-    NoResponse.
+    A server may close an old connection without reading the request. `json` or `form`: the body. Raises NoResponse.
     """
     if form is None:
         body, content_type = json_module.dumps(json).encode(), "application/json"

@@ -316,7 +316,7 @@ def _used(state: State, event: Event, now: datetime) -> Outcome:
         Kind.UNUSED: (Place.WAITING, Place.REFUND_DUE),
     }[event.kind]
     if state.approved and state.place is Place.NONE:
-        return Outcome(state)  # A stake that was approved without money moves no money.
+        return Outcome(state)  # No money has arrived for this approved stake.
     return _move(state, end) if state.place is start else _refused(state, f"The money is not in {start.value}.")
 
 

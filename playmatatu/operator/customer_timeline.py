@@ -313,7 +313,7 @@ def _older(phone: str, rows: _Rows) -> Iterator[Link]:
 
 
 def _results(payments: Iterable[int]) -> dict[int, str]:
-    """Return the known results of matches for the payer (won, lost, draw or void), by payment id."""
+    """Return the match results (won, lost, draw or void for the payer) by payment id. Unknown results are left out."""
     ids = set(payments)
     found = {}
     for result in MatchResult.objects.filter(Q(first__in=ids) | Q(second__in=ids)) if ids else ():

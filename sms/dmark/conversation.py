@@ -206,7 +206,7 @@ def _refuse_bad_url(config: Config) -> None:
 
 
 def _request(spec: RequestSpec, token: str) -> Conversation[Any]:
-    """Send one request with immediate retries. Before each retry, wait for the next pause of `spec.pauses`."""
+    """Send one request with immediate retries. `spec.pauses` gives the pause before each retry."""
     budget = spec.budget
     for attempt in count(1):
         reply: Reply | None = None

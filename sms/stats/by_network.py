@@ -107,7 +107,7 @@ def waits(messages: Sequence[Sample]) -> tuple[list[float], list[float]]:
 
 
 class _Minute(NamedTuple):
-    """Counts of messages that were queued in one minute, `age` minutes ago, to numbers with the same first digits.
+    """Counts of the messages that were queued `age` minutes ago to numbers with the same first digits.
 
     `late` and `not_accepted` are valid only if `age` is 5 or more.
     """

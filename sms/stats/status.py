@@ -43,7 +43,7 @@ def waiting() -> int:
 
 
 def oldest_due(now: datetime, pauses: Sequence[SmsPause] = ()) -> datetime | None:
-    """Return the earliest due time of all due messages, or None. Retries and paused messages are ignored."""
+    """Return the earliest due time of the due messages that are neither retries nor paused, or None."""
     paused = {pause.kind for pause in pauses}
     if SmsPause.ALL in paused:
         return None

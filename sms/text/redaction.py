@@ -32,8 +32,8 @@ _PHONE = re.compile(r"(?<![\w.])(\+|%2B)?(256|0)([ -]?)(\d{2})(?:[ -]?\d){4}(?:[
 class Rules:
     """The secret values from the settings, and the patterns that find other secrets.
 
-    `keyed` finds secrets after a name such as `password=`. It is slow, so a text must first contain one of `hints` or
-    match `short`.
+    `keyed` finds secrets after a name such as `password=`. It is slow, so it is used only if the text contains one of
+    `hints` or matches `short`.
     """
 
     secrets: tuple[str, ...]

@@ -95,9 +95,10 @@ class Worker:
         self._next_renewal = self._next_beat = 0.0
 
     def run(self) -> bool:
-        """Work until `stop` is called or the option `once` applies. Return True if the circuit breaker is closed.
+        """Work until `stop` is called. Return True if the circuit breaker is closed.
 
-        Raises ThreadEnded if a thread that the worker needs has ended.
+        With the option `once`, also end when no message can be claimed. Raises ThreadEnded if a thread that the worker
+        needs has ended.
         """
         # Let the garbage collector ignore the objects created so far: they are needed until the process ends.
         gc.collect()

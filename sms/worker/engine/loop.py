@@ -66,7 +66,8 @@ class Job:
     since: float = field(default_factory=clock.monotonic)
 
     def __post_init__(self) -> None:
-        # A first request is not counted in advance: after a crash, `free_leases_over_before` counts it.
+        # Only requests after an ambiguous one are counted in advance. After a crash, `free_leases_over_before` counts
+        # the first request.
         self.counted = not self.message.ambiguous_requests
 
     def mark(self, step: str) -> None:
