@@ -112,7 +112,7 @@ def wait_after_commit() -> None:
 def commit_follows() -> Iterator[None]:
     """Skip the wait of `wait_after_commit` in this block.
 
-    Use it only if another change is committed after this block and before the response.
+    Use this only if another commit, which waits for the disk, follows before the response.
     """
     connection._commit_follows = True  # type: ignore[attr-defined]
     try:

@@ -244,7 +244,7 @@ def commit(
             record(payment, event, (), now, cause, outcome.refusal)
         return
     if event.kind is Kind.WORD and state is before:
-        # The answer of a later poll was applied first, perhaps without a journal entry. A replay ignores POLLED.
+        # A later answer was applied before this one. Record this one as POLLED, which a replay ignores.
         event = replace(event, kind=Kind.POLLED)
     silent = {"word_at", "ok_at", "version"} if state.payout is Payout.NONE else {"version"}
     if event.kind is not Kind.WORD or outcome.postings or changed - silent - set(also):
@@ -453,7 +453,7 @@ def ensure_adopted(payment: Payment) -> None:
 
 
 def adopt() -> int:
-    """Add to the journal up to 500 payments that are missing there or were changed without it. Return their number."""
+    """Add the state of up to 500 payments to the journal, if it is missing there or outdated. Return their number."""
     adopted = 0
     for key in list(Payment.objects.filter(TO_ADOPT).order_by("pk").values_list("pk", flat=True)[:_BATCH]):
         with writing():

@@ -19,7 +19,7 @@ from payments.signals import current_use
 
 logger = logging.getLogger("payments")
 
-# Values of `place` with which an event of a payment may also change the other payment of its match.
+# If the `place` of a payment is one of these, its events may also change the other payment of its match.
 _OF_A_RESULT = ("in_use", "prize", "prize_transit", "prize_paid", "contested", "lost")
 
 

@@ -202,8 +202,8 @@ class Refund(models.Model):
     reason = models.CharField("what the provider said", max_length=200, blank=True, default="")
     resolved_by = models.CharField("doubt ended by", max_length=150, blank=True, default="")
     ordered_at = models.DateTimeField(default=timezone.now)
-    # `ordered`: the earliest time to send the payout. `started`: the time when the claim of the sending process ends.
-    # `in_doubt`, `failed`: the time of the next poll, or null.
+    # The time of the next step. State `ordered`: send the payout. `started`: the sender's claim expires. `in_doubt` and
+    # `failed`: poll the payout's status, or never if null.
     start_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
     # True if a receiver of the signal about this payout failed. The worker repeats the signal until no receiver fails.

@@ -76,10 +76,10 @@ def differences(since: datetime) -> Iterator[Difference]:
 
 
 def rebuild(since: datetime) -> Iterator[Difference]:
-    """Replay the journals of payments, and yield the differences from their rows and from the ledger.
+    """Yield the payments whose row or ledger entries differ from a replay of their journal.
 
-    Only payments with an event after `since` are compared. Also yield the hours with wrong totals, and payments that
-    are not in the journal yet.
+    Only payments with an event after `since` are compared. Also yield the hours with wrong totals, and payments whose
+    state is not in the journal yet.
     """
     events = PaymentEvent.objects.filter(payment=OuterRef("pk"), at__gte=since)
     payments = Payment.objects.filter(Exists(events)).order_by("pk").iterator(chunk_size=_BATCH)

@@ -176,6 +176,6 @@ def _posted(alert: SmsAlert) -> bool:
 
 
 def send_now(name: str, text: str) -> bool:
-    """Send one alert without using the database, which may be down. Return False if e-mail or webhook failed."""
+    """Send an alert without using the database, which may be down. Return False if the e-mail or the webhook failed."""
     alert = SmsAlert(name=name, text=redact(text), since=datetime.now(timezone.utc))
     return all([_mailed(alert), _posted(alert)])

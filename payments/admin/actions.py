@@ -54,7 +54,7 @@ class Action:
     about: str
     none: str  # The message if the action applies to none of the selected rows.
     able: "Callable[[QuerySet[Any]], QuerySet[Any]]"  # Filters the rows to which the action applies.
-    carry: Callable[[Any, Operator, Any], object]  # Handles one row with the result of `check`, or raises Refused.
+    carry: Callable[[Any, Operator, Any], object]  # Handles one row, given the result of `check`. May raise Refused.
     logged: str
     note: str = ""  # The label of the required note, or "" if the page asks for no note.
     check: Callable[[Any, Operator], Any] = lambda _row, _operator: None  # Called before the transaction begins.

@@ -18,7 +18,7 @@ from payments.models import Payment, Refund
 from payments.rules.payment import IN_USE
 from payments.rules.states import Place
 
-# Maximum number of payments that the filter for refunds due takes from each part of `refunds.due_in_parts`.
+# The filter "due" finds at most this many payments with each of the two queries of `refunds.due_in_parts`.
 _MOST = 10_000
 
 

@@ -117,7 +117,7 @@ def _move(state: State, place: Place, *effects: Effect, via: Account | None = No
 def _between(before: dict[Account, int], after: dict[Account, int], via: Account | None) -> tuple[Posting, ...]:
     """Return the postings that turn the credit balances `before` into `after`.
 
-    `via`: the account for the difference of their sums.
+    `via`: the account for the difference, if their sums differ.
     """
     down = {account: amount - after.get(account, 0) for account, amount in before.items()}
     up = {account: amount - before.get(account, 0) for account, amount in after.items()}
@@ -304,7 +304,7 @@ def _lose(state: State) -> Outcome:
     return Outcome(lost, (Effect("lost"),), (Posting(Account.LOST, _P, state.amount),))
 
 
-# Events about the use of the money by the game
+# The game reports how it uses the money.
 
 
 @_on(Kind.ACTIVATED, Kind.HELD, Kind.MATCHED, Kind.UNUSED)
@@ -483,7 +483,7 @@ def _contest_gone(state: State, event: Event, now: datetime) -> Outcome:
     return _refused(state, "It is not contested.")
 
 
-# Events about the match of a payment, and POLLED. RESULT and POLLED leave the state unchanged.
+# RESULT and POLLED leave the state unchanged. The events below them concern the match of a payment.
 
 
 @_on(Kind.RESULT, Kind.POLLED)

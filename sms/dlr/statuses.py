@@ -106,9 +106,10 @@ def _converters(_vendor: str) -> list[tuple[int, list[Any], Any]]:
 
 
 def _write(message_id: int, before: str, changes: dict[str, Any], event: SmsEvent | None) -> bool:
-    """Apply `changes` and store `event` in one transaction. Return False if the status is no longer `before`.
+    """Apply `changes` and store `event` in one transaction. Return True if this was done.
 
-    After False, nothing is stored and the caller must read the message again. Empty `changes` skip this check.
+    If the status is no longer `before`, return False: the caller must then read the message again. If `changes` is
+    empty, the status is not checked.
     """
     if not changes:
         if event is not None:

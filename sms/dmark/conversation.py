@@ -44,7 +44,7 @@ class Request(NamedTuple):
 class Pause(NamedTuple):
     """Command to the driver: wait `seconds`, then send back None.
 
-    A worker that is shutting down sends False at once. The conversation then ends.
+    If the worker is shutting down, the driver sends False at once, and the conversation ends.
     """
 
     seconds: float

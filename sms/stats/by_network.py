@@ -54,7 +54,7 @@ class Sample(NamedTuple):
 class Slow(NamedTuple):
     """A network on which too many messages are late or failed.
 
-    `share`: fraction of the `texts` examined messages or delivery reports.
+    `texts`: number of examined messages or delivery reports. `share`: the fraction of them that is late or failed.
     """
 
     network: str

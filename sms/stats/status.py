@@ -13,8 +13,9 @@ from sms.errors import Trouble
 from sms.formats import MANY, span, texts
 from sms.models import SmsEvent, SmsMessage, SmsPause, SmsWorker, Status
 
-# Seconds between two updates of a worker's row, and seconds without an update until a worker counts as stopped.
+# Seconds between two updates of a worker's row.
 BEAT_SECONDS = 5
+# A worker counts as stopped after this many seconds without an update.
 ALIVE_SECONDS = 30
 # A problem is reported if a message has been due, or a signal receiver has been running, for longer than this.
 LATE_SECONDS = 60
@@ -120,7 +121,7 @@ def rate_limited(now: datetime) -> int:
 
 
 class Reading(NamedTuple):
-    """The state of sending at `time`. `oldest`: due time of the oldest due message. `last`: newest requests."""
+    """The state of sending at `time`. `oldest`: due time of the oldest due message. `last`: newest request events."""
 
     config: conf.Config
     time: datetime

@@ -90,7 +90,7 @@ class Listener:
         started = clock.monotonic()
         with connection.cursor() as cursor:
             cursor.execute(f'NOTIFY "{self._channel}"')
-        # A probe that has not arrived keeps its times. Otherwise `check` might not notice an overdue probe.
+        # If an earlier probe has not arrived, keep its times, so that `check` notices when it is overdue.
         if self._probe is None or self._came_back_at >= self._probe[0]:
             self._probe = started, clock.monotonic()
 

@@ -75,7 +75,7 @@ def read_collect(status: int, body: bytes, reference: str) -> Answer:
 def read_payout(status: int, body: bytes, reference: str) -> Answer:
     """Interpret the response to a payout request. "Pending" is unexpected and counts as ambiguous.
 
-    Unconfirmed: the response has the format of a response to a payin, and contains a final status.
+    We assume that the response has the format of a response to a payin, and contains a final status.
     """
     answer = read_collect(status, body, reference)
     return _as(answer, Said.IN_DOUBT, "DMarkPay reports it as pending") if answer.said is Said.PENDING else answer

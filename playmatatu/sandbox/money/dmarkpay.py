@@ -17,9 +17,9 @@ _WALLETS = ("dmark", *(network.wallet for network in NETWORKS.values()))
 
 
 def place_of(method: str, path: str) -> tuple[str, str] | None:
-    """Return the endpoint, as the name of its switch, and the id of the polled transaction or "".
+    """Return the name of the endpoint's fault switch, and the id of the polled transaction.
 
-    Return None if DMarkPay has no such endpoint.
+    If the request is not a status poll, the id is "". Return None if DMarkPay has no such endpoint.
     """
     if path == TOKEN_PATH:
         return ("pay_token", "") if method == "POST" else None

@@ -85,7 +85,7 @@ class Job:
 class Engine:
     """Sends many messages at once, in its own thread.
 
-    Calls `wake_owner` if jobs have ended, if requests must be counted, or if the inbox runs low.
+    Calls `wake_owner` if there are new jobs in `ended` or `uncounted`, or if `inbox` runs low.
     """
 
     def __init__(
