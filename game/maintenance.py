@@ -29,7 +29,7 @@ def activate_left(within: timedelta | None = None) -> Done:
     for payment in left_inactive(within):
         try:
             activated += _activate(payment)
-        # An error in one entry must not prevent the activation of the others.
+        # If one entry fails, the others must still be activated.
         except Exception:
             failed += 1
             logger.exception("game.not_opened: the entry of payment %s could not be activated", payment.pk)

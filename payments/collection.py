@@ -129,7 +129,7 @@ def start_due(stopping: Callable[[], bool] = lambda: False) -> int:
 def give_up_late() -> int:
     """Give up payment requests that could not be sent within ten minutes. Return their number.
 
-    After that time, the player no longer expects the prompt.
+    After ten minutes, the player no longer expects the prompt.
     """
     late = Payment.objects.filter(collection=Collection.DUE, created_at__lte=database.now() - worker.GIVE_UP)
     given_up = 0

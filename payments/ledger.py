@@ -93,7 +93,7 @@ def write_hours() -> int:
     An hour's totals are stored after all transactions that began before its end have finished.
     """
     with transaction.atomic():
-        # Other workers wait. If the clock was set back, transactions that add entries to a past hour wait too.
+        # Other workers wait for this lock. Transactions that add entries to a past hour wait too.
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
                 cursor.execute("LOCK TABLE payments_accounthour IN SHARE ROW EXCLUSIVE MODE")

@@ -49,7 +49,7 @@ class _Compared(NamedTuple):
 def differences(since: datetime) -> Iterator[Difference]:
     """Yield differences between our payments and the provider's, problems in the ledger, and refunds due.
 
-    Only payments that were created, were settled or had an event after `since` are compared.
+    Compare only the payments with a creation, settlement or event after `since`.
     """
     provider = providers.current()
     events = PaymentEvent.objects.filter(payment=OuterRef("pk"), at__gte=since)
@@ -202,7 +202,7 @@ def differs(payment: Payment) -> str:
 
 
 def _row_differs(payment: Payment, folded: State) -> str:
-    # RECEIVED stands for each place of money in use, because `columns` replaces them all with `in_use`.
+    # `columns` replaces each place of money in use, such as RECEIVED, with `in_use`.
     cached = journal.columns(journal.state_of(payment, Place.RECEIVED))
     for name, value in journal.columns(folded).items():
         if name not in ("word_at", "ok_at", "other_since") and cached[name] != value:

@@ -186,7 +186,7 @@ def _paid_by(found: Locked, refund: Refund) -> list[Payment]:
 
 
 def _take(found: Locked, refund: Refund, event: Event, cause: Cause, *, some: bool = False) -> tuple[Effect, ...]:
-    """Apply an event of a payout to its payment, or for a prize to both payments. Raises Refused.
+    """Apply an event of a payout to its payment, or of a prize's payout to both payments of the match. Raises Refused.
 
     `some`: True if one of the two payments may refuse the event.
     """

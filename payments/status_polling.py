@@ -170,7 +170,7 @@ def _ask(provider: Provider, payment: Payment, ids: list[str]) -> tuple[Answer, 
 def is_ours(payment: Payment, answer: Answer, known_by: str) -> bool:
     """Return True if an answer is about this payment.
 
-    A reference in the answer must be the payment's `transaction_id`. If there is none, the polled id must be
+    If the answer contains a reference, it must be the payment's `transaction_id`. Otherwise the id in the poll must be
     the payment's `provider_id`.
     """
     if answer.ours:

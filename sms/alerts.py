@@ -24,7 +24,7 @@ logger = logging.getLogger("sms.alerts")
 # A problem counts as ended after it has been absent for this time. A problem that comes and goes then causes one alert.
 QUIET = timedelta(minutes=2)
 _BUSY = timedelta(minutes=2)
-# Delay before the alert about a missing worker, because a restart of the worker takes some seconds.
+# Delay before the alert about a missing worker. A restart of the worker takes some seconds.
 _RESTART = timedelta(seconds=30)
 _TIMEOUT = (3.0, 10.0)
 

@@ -114,7 +114,7 @@ class MatchResultAdmin(PaymentsAdmin):
         return wording.PRIZES[result.prize]
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[Any]":
-        """Add `amount` to each result: the prize, which is the sum of both stakes without their fees."""
+        """Add the prize to each result as `amount`: the sum of both stakes without their fees."""
         stakes = F("first__amount") - F("first__fee") + F("second__amount") - F("second__fee")
         rows: QuerySet[Any] = super().get_queryset(request)
         results: QuerySet[Any] = rows.annotate(amount=stakes)

@@ -74,7 +74,7 @@ def _is_out(share: State) -> bool:
 
 
 def on_share(match: Match, share: int, event: Event, now: datetime) -> MatchOutcome:
-    """Apply an event to one payment, and the events that follow from it to both payments."""
+    """Apply an event to one of the two payments, then the events that follow from it."""
     return _run(match, [(share, event)], now)
 
 

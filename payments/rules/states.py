@@ -136,7 +136,7 @@ class Event:
     elsewhere: bool = False  # True if a payout by hand was not made from our account at the provider.
     alone: bool = False  # True if one operator may both settle a payment and pay it out.
     late: bool = False  # True if it is too late to send the payment request again.
-    # LATE_SUCCESS: refund_due or prize. WORD: the account for money that arrives for a stake approved without money.
+    # LATE_SUCCESS: refund_due or prize. WORD: the place of money that arrives for a stake approved without money.
     place: Place = Place.NONE
     becomes: State | None = None  # ADOPTED: the state that the payment's columns show.
 

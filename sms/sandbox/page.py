@@ -142,7 +142,7 @@ def _reply(reply: Reply) -> Item:
 
 
 def _found(phones: list[Phone], find: str) -> list[Phone]:
-    """Return the phones that match `find`. A complete number without a match gives one phone without items."""
+    """Return the phones that match `find`. If none matches a complete number, return a phone without items."""
     if not find:
         return phones
     number = national(re.sub(r"[\s-]", "", find))

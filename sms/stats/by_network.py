@@ -142,10 +142,10 @@ def in_trouble(now: datetime) -> list[Slow]:
 
 
 def _window(minutes: Sequence[_Minute], back: int, by_reports: bool) -> tuple[int, int]:
-    """Return the number of bad messages (failed or late) and the number of all messages in one window.
+    """Return how many messages of one window were bad (failed or late), and the number of all its messages.
 
-    `by_reports`: True if late means not delivered in time, False if it means not accepted by DMark in time. `back`:
-    minutes from this window to the newest window.
+    `by_reports`: if True, late means not delivered in time; if False, it means not accepted by DMark in time. `back`: 0
+    for the newest window, 1 for the window that began a minute earlier.
     """
     start = int(LATE / _MINUTE) + back
     chosen = [minute for minute in minutes if start <= minute.age < start + WINDOW]

@@ -26,7 +26,7 @@ class Waker:
     ) -> list[tuple[selectors.SelectorKey, int]]:
         """Wait in `select` for a file event, a `wake`, or the time that `until()` returns. Return the file events."""
         self._asleep = True
-        # `wake` has no effect before `_asleep` is set. Therefore `until` is called afterwards, and must check for work.
+        # Before `_asleep` was set, `wake` had no effect. Therefore `until` must check for work.
         events = selector.select(max(0.0, until() - clock.monotonic()))
         self._asleep = False
         others = [event for event in events if event[0].fileobj is not self]

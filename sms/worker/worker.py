@@ -329,7 +329,7 @@ class Worker:
             runtime.current.sleep(0.5)
 
     def _leave(self) -> None:
-        """Store the last results and cut off requests in flight. Queue messages again whose sending has not begun."""
+        """Store the last results and cut off requests in flight. Queue again messages whose sending has not begun."""
         for job in self.engine.take():
             self.recorder.conclude(job)
         if late := [job for job in self.recorder.in_hand.values() if job.in_flight]:

@@ -74,7 +74,7 @@ class Job:
         self.step, self.since = step, clock.monotonic()
 
     def lose_lease(self) -> None:
-        """Clear the claim, so that a failure of this job is not stored. Another sender may have the message."""
+        """Clear the claim, so that a failure of this job is not stored. Another sender may have claimed the message."""
         self.lease_lost, self.message.claim = True, ""
 
     @property
@@ -204,7 +204,7 @@ class Engine:
         self.tokens.take_answers()
         while self._counted:
             job, request = self._counted.popleft()
-            # If the request was counted too slowly, the rate-limit key may have expired. Then queue the message again.
+            # If counting the request took too long, the rate-limit key may have expired. Then queue the message again.
             if now > job.since + _LONGEST_COUNT:
                 self._end(job, LeaseExpired())
             else:
