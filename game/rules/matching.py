@@ -52,7 +52,7 @@ _MATCH = Update(
             "session": session,
             "reason": "",
             "ended_at": None,
-            # Keep the times of `first`, which was opened earlier. Set those of `second`.
+            # `first` was opened earlier and keeps its times. Only `second` gets new ones.
             "opened_at": Coalesce("opened_at", Value(now)),
             "expires_at": Coalesce("expires_at", Value(until)),
         },

@@ -144,7 +144,7 @@ class MessageActions(BoundedAdmin):
 def _selection(request: HttpRequest) -> dict[str, Any]:
     """Return the operator's selection as values for the hidden fields of the confirmation form.
 
-    If `across` is True, the whole list is selected, and Django needs only one of the ids.
+    If `across` is True, the whole list is selected, and one id is enough for Django.
     """
     across = request.POST.get("select_across") == "1"
     ids = request.POST.getlist(ACTION_CHECKBOX_NAME)
