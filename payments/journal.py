@@ -42,8 +42,6 @@ _IN_USE = "in_use"
 _OWED = [account for account in Account if account not in (*ASSETS, Account.OPENING)]
 # SQLSTATEs of PostgreSQL: lock timeout, statement timeout, deadlock.
 _TIMED_OUT = ("55P03", "57014", "40P01")
-# A final status from a poll or from the answer to the payment request does not cancel the planned poll.
-_KEEPS_SCHEDULE = ("asking", "answer")
 # Pause before the next poll, if the answer to a poll makes another poll necessary.
 _AFTER_A_POLL = timedelta(seconds=5)
 
@@ -271,8 +269,6 @@ def _write_row(
     values = columns(state)
     if state.status is not before.status:
         values |= {"settled_at": now, "settled_by": cause.by, "reason": cause.reason[:200], "start_at": None}
-        if cause.by not in _KEEPS_SCHEDULE and "next_ask_at" not in also:
-            values["next_ask_at"] = None
     if payment.collected_at is None and any(posting.debit is Account.PROVIDER for posting in outcome.postings):
         values["collected_at"] = now
     if state.place is Place.REFUNDED and before.place is not Place.REFUNDED:

@@ -207,6 +207,16 @@ def _token(entry: Entry) -> str:
 # --- contradictions
 
 
+def test_the_message_about_late_money_is_queued_again_after_an_error(client: Client, monkeypatch: Any) -> None:
+    placed = stake(client, ALICE)
+    paid(client, placed, ALICE, "FAILED")
+    with monkeypatch.context() as broken:
+        broken.setattr("game.notifications.render", lambda *args, **values: 1 / 0)
+        paid(client, placed, ALICE)
+    assert services.tell_again() == (1, 0)
+    assert kinds() == ["payment_failed", "payment_held"]
+
+
 def test_success_after_failed(client: Client) -> None:
     placed = stake(client, ALICE)
     paid(client, placed, ALICE, "FAILED")

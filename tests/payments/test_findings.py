@@ -16,6 +16,8 @@ from payments import journal, ledger, matches, reconciliation, refunds, services
 from payments.admin import actions, wording
 from payments.models import MatchResult, Payment, PaymentEvent, Refund
 from payments.providers import Answer, Said
+from payments.rules import match as match_rules
+from payments.rules.match import Match, Result
 from payments.rules.payment import apply, may_pay_out
 from payments.rules.states import Account, Effect, Event, Kind, Place, Request, State, Status, Word
 from tests.payments.helpers import (
@@ -98,6 +100,23 @@ def test_only_a_poll_answers_a_notification_or_confirms_a_payout() -> None:
     assert [may_pay_out(apply(state, answer, after).state) for answer in answers] == [False, True]
     state = apply(state, Event(Kind.NOTIFIED), now).state
     assert [apply(state, answer, after).state.owed_since for answer in answers] == [now, None]
+
+
+PRIZE = State(1000, status=Status.SUCCESS, place=Place.PRIZE)
+GONE, DISPUTED = PRIZE._replace(place=Place.NONE), PRIZE._replace(place=Place.CONTESTED, back=Place.PRIZE)
+
+
+@pytest.mark.parametrize("shares", [(GONE, GONE), (GONE, DISPUTED)])
+def test_the_house_pays_neither_both_shares_nor_beside_a_disputed_one(shares: tuple[State, State]) -> None:
+    assert match_rules.house_pays(Match(shares, Result.WIN), timezone.now()).refusal
+
+
+def test_a_disputed_share_of_a_match_whose_stakes_are_given_back_returns_to_its_player() -> None:
+    given_back = match_rules.give_back(Match((PRIZE, DISPUTED), Result.WIN), timezone.now()).match
+    assert [(share.place, share.back) for share in given_back.shares] == [
+        (Place.REFUND_DUE, Place.NONE),
+        (Place.CONTESTED, Place.REFUND_DUE),
+    ]
 
 
 @pytest.mark.parametrize("kind", [Kind.SETTLED_PAID, Kind.SETTLED_UNPAID, Kind.CONTEST_WITH_US])

@@ -281,6 +281,37 @@ def test_no_message_is_lost_if_the_outbox_is_locked_when_a_callback_arrives(clie
     assert _kinds("0772009209") == ["private_invite"]
 
 
+@pytest.mark.parametrize("friend", [False, True])
+def test_an_approved_stake_is_not_stored_without_its_messages(client: Client, settings: Any, *, friend: bool) -> None:
+    """No later signal about a payment would queue the messages of such a stake again."""
+    settings.MOMO_AUTO_APPROVE = True
+    body: dict[str, Any] = {"phone_number": "0772009222", "stake_amount": 1000}
+    if friend:
+        body |= {"create_private": True, "invite_phone": "0772009223"}
+    else:
+        stake(client, "0772009221")
+    with held(OUTBOX):
+        assert post(client, **body).status_code == 503
+    assert post(client, **body).status_code == 200
+    assert _kinds("0772009223") == (["private_invite"] if friend else [])
+    assert _kinds("0772009221") == _kinds("0772009222") == ([] if friend else ["match_found"])
+
+
+@pytest.mark.parametrize("code", ["55P03", "57014", "40P01"], ids=["lock timeout", "statement timeout", "deadlock"])
+def test_a_failure_whose_message_was_interrupted_is_a_503(client: Client, monkeypatch: Any, code: str) -> None:
+    def interrupt(*args: Any, **values: Any) -> str:
+        with connection.cursor() as cursor:
+            cursor.execute(f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{code}'; END $$")
+        raise AssertionError("No error was raised.")
+
+    body = callback_body(stake(client, "0772009231"), "0772009231", status="FAILED")
+    with monkeypatch.context() as broken:
+        broken.setattr("game.notifications.render", interrupt)
+        assert callback(client, body).status_code == 503
+    assert callback(client, body).status_code == 200
+    assert _kinds("0772009231") == ["payment_failed"]
+
+
 @pytest.fixture
 def due(collection: Sandbox, settings: Any) -> Payment:
     """A payment that is due for refund, and whose payer got the message about it."""
