@@ -14,9 +14,9 @@ from game.models import Entry, Session
 from game.notifications import render
 from game.payment_use import due_back
 from game.rules.ending import announce_refunds, cancel, give_up
-from game.rules.matching import left_inactive
+from game.rules.matching import activate_paid, left_inactive
 from game.signals import refund_became_due
-from payments import ledger, matches, refunds, services
+from payments import journal, ledger, matches, refunds, services
 from payments.models import Payment
 from payments.rules.states import Account, Kind
 from sms.models import SmsMessage
@@ -176,6 +176,20 @@ def test_money_that_is_not_with_us_activates_no_entry(
         assert left_inactive() == []
     assert maintenance.activate_left() == (0, 0)
     assert list(Entry.objects.order_by("pk").values_list("status", flat=True)) == ["expired", "queued"]
+
+
+def test_an_activation_that_is_rolled_back_leaves_no_journal_entry(client: Client, monkeypatch: Any) -> None:
+    def fail(payment: Payment) -> None:
+        activate_paid(payment)
+        raise ZeroDivisionError
+
+    placed = stake(client, ALICE)
+    with monkeypatch.context() as broken:
+        broken.setattr("game.payment_receivers.activate_paid", fail)
+        paid(client, placed, ALICE)
+    payment = Payment.objects.get()
+    assert list(payment.events.values_list("kind", flat=True)) == ["requested", "word"]
+    assert list(journal.balances_of(payment)) == [Account.RECEIVED]
 
 
 def test_a_late_payment_that_is_matched_at_once_leaves_no_trace_of_the_end(client: Client) -> None:

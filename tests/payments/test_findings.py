@@ -14,6 +14,7 @@ from game.rules.ending import announce_refunds, cancel
 from payments import collection as collecting
 from payments import journal, ledger, matches, reconciliation, refunds, services
 from payments.admin import actions, wording
+from payments.journal import Cause
 from payments.models import MatchResult, Payment, PaymentEvent, Refund
 from payments.providers import Answer, Said
 from payments.rules import match as match_rules
@@ -117,6 +118,24 @@ def test_a_disputed_share_of_a_match_whose_stakes_are_given_back_returns_to_its_
         (Place.REFUND_DUE, Place.NONE),
         (Place.CONTESTED, Place.REFUND_DUE),
     ]
+
+
+def test_an_answer_that_came_too_late_is_in_the_journal(settings: Any) -> None:
+    settings.SMS_DELIVERY = "worker"
+    payment = pay()
+    [claimed] = collecting._claim(1)
+    settle(payment.pk, Payment.Status.SUCCESS, by="asking")
+    collecting._record(claimed, Answer(Said.PENDING, text="late"))
+    assert payment.events.exclude(refused="").values_list("kind", "answer").get() == ("request_pending", "late")
+
+
+def test_only_answers_that_differ_from_the_last_one_are_in_the_journal(settings: Any) -> None:
+    settings.SMS_DELIVERY = "worker"
+    payment = pay()
+    for text in ("one", "two", "two", "one"):
+        journal.note_poll(payment, Cause("asking", answer=Answer(Said.PENDING, text=text)))
+    answers = payment.events.filter(kind="polled").order_by("pk").values_list("answer", flat=True)
+    assert list(answers) == ["one", "two", "one"]
 
 
 @pytest.mark.parametrize("kind", [Kind.SETTLED_PAID, Kind.SETTLED_UNPAID, Kind.CONTEST_WITH_US])

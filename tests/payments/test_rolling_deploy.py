@@ -80,6 +80,15 @@ def test_an_entry_whose_money_the_former_release_has_moved_is_not_matched(client
     assert paid_stake(client, BOB).session is None
 
 
+def test_a_payment_whose_refund_is_contradictory_is_polled_soon(client: Client) -> None:
+    paid = {"status": "SUCCESS", "collected_at": timezone.now(), "provider": "dmarkpay"}
+    payment = Payment.objects.create(phone="+256772000001", amount=1000, **paid)
+    payment.refunds.create(amount=1000, how="payout", state="succeeded")
+    assert journal.adopt() == 1
+    payment.refresh_from_db()
+    assert (payment.place, payment.next_ask_at is not None) == ("refunded", True)
+
+
 def test_a_match_that_the_former_release_made_is_booked_for_both(client: Client) -> None:
     now = timezone.now()
     waiting = paid_stake(client, ALICE)
