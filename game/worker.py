@@ -22,7 +22,7 @@ from sms import alerts, clock
 
 logger = logging.getLogger("game.worker")
 
-# Longest wait in seconds before a failed task is repeated. Tasks with a longer interval wait for their interval.
+# Longest wait in seconds before a failed task is repeated, unless the task's interval is longer.
 _LONGEST_PAUSE = 30.0
 _STOP_SECONDS = 26.0
 _LISTEN_SECONDS = 5.0

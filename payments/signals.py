@@ -1,4 +1,4 @@
-"""The interface to the app that uses payments (here the game): signals, and functions that this app registers.
+"""The interface to the app that uses payments (here the game): signals, and functions that the game registers.
 
 Signals are sent with `send_robust` inside the transaction that makes the change.
 """

@@ -35,7 +35,7 @@ def begin(name: str, address: str) -> FailedLogin | None:
         or of_address.count() > PER_ADDRESS
         or of_name.count() > PER_NAME
     ):
-        # A login refused by a limit does not count. Otherwise an attacker could lock the operator out permanently.
+        # A login refused by a limit is not counted. Otherwise an attacker could lock the operator out permanently.
         login.delete()
         logger.warning("playmatatu.logins_limited: too many failed logins, from %s", address or "an unknown address")
         return None

@@ -21,7 +21,7 @@ from sms.text.redaction import redact
 
 logger = logging.getLogger("sms.alerts")
 
-# A problem counts as ended after it has been absent for this time. A problem that comes and goes then causes one alert.
+# A problem counts as ended after an absence of this length, so that a problem that comes and goes causes one alert.
 QUIET = timedelta(minutes=2)
 _BUSY = timedelta(minutes=2)
 # Delay before the alert about a missing worker. A restart of the worker takes some seconds.

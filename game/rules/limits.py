@@ -1,4 +1,4 @@
-"""Limits that protect phone numbers from misuse and match codes from guessing, counted in the database.
+"""Limits against misuse of phone numbers and guessing of match codes. The database stores the counts.
 
 A limit per address applies to an IPv6 client's /64 network. The limit of a /48 network is SITE_FACTOR times as high.
 """

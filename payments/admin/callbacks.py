@@ -40,7 +40,7 @@ class CallbackAdmin(SearchByValue, PaymentsAdmin):
 
     @admin.display(description="changed the payment?")
     def changed(self, callback: Callback) -> str:
-        """Return "yes" or "no", or "" for a notification, which never changes a payment by itself."""
+        """Return "yes" if the callback changed the payment, "no" if it did not, and "" for a notification."""
         if callback.source == Callback.Source.DMARKPAY:
             return ""
         return "yes" if callback.applied else "no"

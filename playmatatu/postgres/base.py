@@ -62,7 +62,7 @@ class Connection(psycopg.Connection[Any]):
 
 
 def _bounded(gen: Generator[Any, Any, T], seconds: float) -> Generator[Any, Any, T]:
-    """Run psycopg's generator `gen`, resumed ten times a second, and raise Unresponsive after `seconds`."""
+    """Run psycopg's generator `gen`. Raise Unresponsive if it is still waiting after `seconds`."""
     end = time.monotonic() + seconds
     try:
         wanted = next(gen)

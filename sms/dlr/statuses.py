@@ -12,8 +12,8 @@ from sms.models import SmsEvent, SmsMessage, Status
 from sms.signals import sms_delivered, sms_failed
 from sms.text.redaction import blank_link, redact
 
-# Final status words of DMark and of SMPP (passed on by gateways), and final numbers of DMark's older host. The numbers
-# 4 and 8 are left out, because they mean that the message is still on its way.
+# Final status words of DMark and of SMPP, and final status numbers of DMark's older host. The numbers 4 and 8 are not
+# final: they mean that the message is still on its way.
 _FINAL = dict.fromkeys(("DELIVERED", "DELIVRD", "1"), Status.DELIVERED) | dict.fromkeys(
     (
         "FAILED", "EXPIRED", "REJECTED", "REJECTD", "UNDELIV", "UNDELIVERED", "UNDELIVERABLE", "BLACKLISTED", "DELETED",

@@ -1,4 +1,4 @@
-"""Run actions, such as pushing a delivery report or answering a payment prompt, after a delay."""
+"""Run actions after a delay, for example push a delivery report or answer a payment prompt."""
 
 import heapq
 import json

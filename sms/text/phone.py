@@ -52,8 +52,8 @@ def _plain(char: str) -> str:
         return " "
     if category == "Pd" or char == "\u2212":
         return "-"
-    # NFKC converts a full-width + or bracket. Superscript and circled digits (category No) are left as they are, so
-    # that `read_digits` refuses them.
+    # NFKC converts a full-width + or bracket. Superscript and circled digits (Unicode category "No") are not converted,
+    # so that `read_digits` refuses them.
     return char if category == "No" else unicodedata.normalize("NFKC", char)
 
 
