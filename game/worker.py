@@ -1,6 +1,6 @@
 """The `game_worker` process: time-driven work on stakes and payments. Several such processes can run at the same time.
 
-Each kind of work has its own threads. The main thread checks that all threads run.
+Each kind of work has its own threads. The main thread checks that all threads are running.
 """
 
 import logging

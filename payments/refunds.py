@@ -254,7 +254,7 @@ def pay_out_due(stopping: Callable[[], bool] = lambda: False) -> int:
 
 
 def _confirmed() -> "QuerySet[Refund]":
-    """Return the payouts that may be sent. The condition for each share is that of `rules.payment.may_pay_out`."""
+    """Return the payouts that may be sent. Each of their shares meets the condition of `rules.payment.may_pay_out`."""
     confirmed = Q(payment__house_share=True) | Q(
         payment__word="successful",
         payment__ok_at__gt=F("payment__payout_ordered_at"),
