@@ -213,8 +213,8 @@ def take(
 ) -> Outcome:
     """Apply an event to a payment that the caller has locked with `locked`.
 
-    `place`: the place of the money. Pass it only if the app's rows that determine it are locked. By default, `Use.hold`
-    locks them if necessary. `also`: names of other changed columns to save.
+    `place`: the place of the money, if the caller has locked the app's rows that determine it. By default, `Use.hold`
+    locks these rows if necessary. `also`: names of other changed columns to save.
     """
     if payment.place == _IN_USE and place is None:
         harmless = event.kind in (Kind.WORD, Kind.NOTIFIED) and event.said in (Word.SUCCESSFUL, Word.NONE)
@@ -401,7 +401,7 @@ def _cancel_payout(payment: Payment) -> None:
 
 
 def balances_of(payment: Payment) -> dict[Account, int]:
-    """Return a payment's balance on each account for money that we owe, and on COMMISSION. Zeros are left out."""
+    """Return a payment's balances on COMMISSION and on the accounts of money that we owe. Zeros are left out."""
     return balances_of_all([payment.pk])[payment.pk]
 
 

@@ -73,8 +73,8 @@ class Payment(models.Model):
     asks = models.PositiveIntegerField("times asked back", default=0, db_default=0)
 
     fee = models.PositiveIntegerField("fee in the amount (UGX)", default=0, db_default=0)
-    # The fields from `place` to `house_share` cache the state that follows from the journal. The value `in_use` of
-    # `place` means that the money is received, waiting or in a match.
+    # The fields from `place` to `house_share` cache the state that follows from the journal. `place` is `in_use` while
+    # the money is received, waiting or in a match.
     place = models.CharField("account of the money", max_length=14, blank=True, default="", db_default="")
     back = models.CharField("account it returns to", max_length=14, blank=True, default="", db_default="")
     word = models.CharField("provider's last word", max_length=10, blank=True, default="", db_default="")

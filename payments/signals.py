@@ -17,7 +17,7 @@ momo_status_changed = Signal()
 # Sent again for a payment that succeeded, so that receivers complete interrupted work. Argument: `payment`.
 momo_success_repeated = Signal()
 # Sent when the provider contradicts the payment's final status. May be repeated, so receivers must be idempotent.
-# Arguments: `payment`, `said` (the provider's new status: SUCCESS, or FAILED, also for an unknown word).
+# Arguments: `payment`, `said` (SUCCESS or FAILED; FAILED also stands for an unknown word).
 payment_contested = Signal()
 # Sent when the payer has received the money back, through the provider or by hand. Arguments: `payment`, `refund`.
 payment_refunded = Signal()

@@ -61,9 +61,10 @@ _MATCH = Update(
 
 
 def activate_paid(payment: Payment) -> Entry | None:
-    """Activate the entry of a successful payment, even if the entry has expired. Return the entry, or None.
+    """Activate the entry of a successful payment, even if the entry has expired. Return the entry, if any.
 
-    If the player has another active entry, the payment becomes due for refund. The caller has locked the payment.
+    Does not activate it if the money is contested, refunded or due for refund. If the player has another active entry,
+    the payment becomes due for refund. The caller has locked the payment.
     """
     # An operator has recorded that the provider took the money back.
     is_gone = payment.collected_at is not None and not payment.place
@@ -87,7 +88,7 @@ def activate_paid(payment: Payment) -> Entry | None:
 def activate(entry: Entry, payment: Payment, *, paid_now: bool = False) -> None:
     """Activate the entry and match it with a waiting opponent, if there is one.
 
-    The caller has locked the payment and the player. `paid_now`: the message about the payment reports the match too.
+    The caller has locked the payment and the player. `paid_now`: True if one message shall report payment and match.
     """
     admit_invite(entry)
     if entry.match_code:

@@ -108,8 +108,8 @@ def _update_claimed(claimer: str, ids: Collection[int], assignment: str, value: 
 def free_leases_over_before(limit: datetime) -> int:
     """Queue again the messages whose lease ended before `limit`. Return the number of these messages.
 
-    Does nothing if the database's clock was set back to before `limit`. Each message counts at least one ambiguous
-    request, because its sender may have sent it before a crash.
+    Does nothing if the database's clock was set back to before `limit`. The messages get an `ambiguous_requests`
+    of at least 1, because their senders may have sent them before a crash.
     """
     over = SmsMessage.objects.filter(
         GreaterThanOrEqual(clock.Now(), limit), status=Status.SENDING, lease_until__lt=limit
