@@ -18,7 +18,7 @@ from payments.signals import current_use
 Collection, Status = Payment.Collection, Payment.Status
 
 _BATCH, _THREADS = 200, 8
-# A payment that is still pending at the provider this long after its creation is reported as a difference.
+# If we have not recorded a transaction as paid, it may be pending at the provider until its payment is this old.
 _IN_TIME = timedelta(hours=1)
 
 
