@@ -152,7 +152,7 @@ def text_prize_paid(sender: Any, payment: Payment, refund: Refund, **kwargs: Any
 
 
 def _payout_subject(kind: str, refund: Refund) -> str:
-    """Return the last part of the dedupe key of the message about a payout. Each repeated payout gets its own."""
+    """Return the last part of the dedupe key of the message about a payout. It differs after a returned payout."""
     earlier = Refund.objects.filter(payment=refund.payment_id, kind=refund.kind, pk__lt=refund.pk)
     returned = earlier.filter(state=Refund.State.RETURNED).count()
     return f"{kind}_{returned + 1}" if returned else kind

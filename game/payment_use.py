@@ -1,6 +1,6 @@
 """The state of a payment's stake, for the `payments` app.
 
-If a paid stake ends without a match, its money is due for refund at once, even before its entry's status is `expired`.
+If a paid stake ends without a match, its money is due for refund at once, even before the stake's status is `expired`.
 """
 
 from django.db.models import Q
