@@ -151,7 +151,7 @@ class DMarkPay:
     def _check_time(self, started: float) -> None:
         """Raise _NoToken if more than 75% of `longest` has passed since `started`.
 
-        A request that begins later could outlast the lease on the payment.
+        After that time, a request could outlast the lease on the payment.
         """
         if time.monotonic() - started > 0.75 * self.longest:
             raise _NoToken("No token arrived in time.")

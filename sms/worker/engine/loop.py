@@ -153,7 +153,7 @@ class Engine:
             self._waker.wake()
 
     def write_counted(self, count: int) -> None:
-        """Release the first `count` requests of `uncounted` to be sent.
+        """Release the first `count` requests of `uncounted` for sending.
 
         The caller has already counted these requests in the rows of their messages.
         """
