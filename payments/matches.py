@@ -19,7 +19,7 @@ from payments.signals import current_use
 
 logger = logging.getLogger("payments")
 
-# If the `place` of a payment is one of these, its events may also change the other payment of its match.
+# If a payment has one of these values of `place`, an event may also change the other payment of the match.
 _OF_A_RESULT = ("in_use", "prize", "prize_transit", "prize_paid", "contested", "lost")
 
 

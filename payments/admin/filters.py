@@ -18,7 +18,7 @@ from payments.models import Payment, Refund
 from payments.rules.payment import IN_USE
 from payments.rules.states import Place
 
-# The filter "due" finds at most this many payments with each of the two queries of `refunds.due_in_parts`.
+# The filter "due" shows at most this many payments from each of the two queries of `refunds.due_in_parts`.
 _MOST = 10_000
 
 

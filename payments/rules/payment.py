@@ -66,7 +66,8 @@ def operator_may_decide(state: State, now: datetime) -> bool:
 def may_pay_out(state: State) -> bool:
     """Return True if an ordered payout may be sent.
 
-    A poll that began after the order must have returned Successful. A share that the house pays needs no poll.
+    A share that the house pays needs no poll. For any other share, a poll that began after the order must have returned
+    Successful, and no notification may be waiting for a poll.
     """
     if state.house_share:
         return True

@@ -121,7 +121,10 @@ def rate_limited(now: datetime) -> int:
 
 
 class Reading(NamedTuple):
-    """The state of sending at `time`. `oldest`: due time of the oldest due message. `last`: newest request events."""
+    """The state of sending at `time`.
+
+    `oldest`: due time of the oldest due message. `last`: events of the last 20 requests, newest first.
+    """
 
     config: conf.Config
     time: datetime
