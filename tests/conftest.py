@@ -24,6 +24,7 @@ from sms import cache as sms_cache
 from sms.dmark import blocking
 from sms.dmark.kept_connections import KeptConnections
 from sms.testing import serving
+from tests.crowd import end_threads
 from tests.order import dealt
 from tests.sandbox import Sandbox as Sandbox
 from tests.servers import Postgres as Postgres
@@ -156,6 +157,13 @@ def clean_cache() -> Iterator[None]:
     cache.clear()
     yield
     forget_failure()
+
+
+@pytest.fixture(autouse=True)
+def threads_ended() -> Iterator[None]:
+    """End the threads that made simultaneous calls in the test."""
+    yield
+    end_threads()
 
 
 @pytest.fixture(autouse=True)

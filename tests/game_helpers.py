@@ -3,13 +3,10 @@
 import hashlib
 import hmac
 import json
-import threading
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
@@ -77,28 +74,3 @@ def paid_stake(client: Client, phone: str = ALICE, amount: int = 1000, **more: A
     placed = stake(client, phone, amount, **more)
     paid(client, placed, phone)
     return Entry.objects.select_related("player", "payment", "session").get(pk=placed["queue_id"])
-
-
-def together(*calls: Callable[[], Any]) -> list[Any]:
-    """Run each call in its own thread, all at the same moment. Return the results in order."""
-    barrier = threading.Barrier(len(calls))
-    results: list[Any] = [None] * len(calls)
-
-    def run(index: int) -> None:
-        try:
-            barrier.wait()
-            results[index] = calls[index]()
-        # Without this, an error in a thread would only be printed.
-        except Exception as error:  # noqa: BLE001
-            results[index] = error
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=run, args=(index,)) for index in range(len(calls))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    errors = [result for result in results if isinstance(result, Exception)]
-    assert not errors, errors
-    return results

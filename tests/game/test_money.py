@@ -21,7 +21,8 @@ from payments.models import Payment
 from payments.rules.states import Account, Kind
 from sms.models import SmsMessage
 from sms.text.segments import segments
-from tests.game_helpers import ALICE, BOB, age, kinds, paid, paid_stake, post, stake, status, together
+from tests.crowd import together
+from tests.game_helpers import ALICE, BOB, age, kinds, paid, paid_stake, post, stake, status
 from tests.payments.helpers import record_by_hand, settle
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -1,22 +1,20 @@
 """Simultaneous actions: one payment request, one final status, one refund. On PostgreSQL they run in parallel."""
 
 import json
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 import pytest
 from django.conf import settings
-from django.db import connection, connections
+from django.db import connection
 from django.test import Client
 
 from payments import collection as collecting
 from payments import status_polling as asking
 from payments.models import Callback, Payment, Refund
 from payments.signals import momo_status_changed, payment_contested, payment_refunded
+from tests.crowd import together
 from tests.payments.helpers import asked, by_others, fresh, later, notice, order_payouts, paid_late, pay, record_by_hand
 from tests.sandbox import Sandbox
 
@@ -52,39 +50,6 @@ def effects() -> Any:
         signal.disconnect(receiver)
 
 
-class Crowd:
-    """Threads with their own database connections, whose calls start at the same moment."""
-
-    def __init__(self, size: int) -> None:
-        self.barrier = threading.Barrier(size)
-        self.pool = ThreadPoolExecutor(size)
-
-    def at_once(self, *calls: Callable[[], Any]) -> list[Any]:
-        """Return the results of the calls."""
-        return [future.result(60) for future in [self.pool.submit(self._run, call) for call in calls]]
-
-    def _run(self, call: Callable[[], Any]) -> Any:
-        self.barrier.wait(10)
-        return call()
-
-    def end(self) -> None:
-        self.at_once(*[connections.close_all] * self.barrier.parties)
-        self.pool.shutdown()
-
-
-@pytest.fixture
-def crowd() -> Iterator[Callable[[int], Crowd]]:
-    made: list[Crowd] = []
-
-    def make(size: int) -> Crowd:
-        made.append(Crowd(size))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.end()
-
-
 def callback(payment: Payment, status: str) -> int:
     body = {
         "transaction_id": payment.transaction_id,
@@ -104,12 +69,11 @@ def callback(payment: Payment, status: str) -> int:
     )
 
 
-def test_poller_and_callback_at_the_same_moment(collection: Sandbox, effects: Any, settings: Any, crowd: Any) -> None:
+def test_poller_and_callback_at_the_same_moment(collection: Sandbox, effects: Any, settings: Any) -> None:
     """In a Go service, a poll and a callback called the same function, which read before it locked.
 
     The payment was credited twice.
     """
-    together = crowd(3)
     # If a callback settles the payment that it has read without a lock, one round in six detects it.
     times = 50 if IN_EARNEST else 15
     settings.SMS_DELIVERY = "worker"
@@ -119,7 +83,7 @@ def test_poller_and_callback_at_the_same_moment(collection: Sandbox, effects: An
         collection.tap(payment.transaction_id, "pay")
         later(payment, 5)
         payment.refresh_from_db()
-        answers = together.at_once(
+        answers = together(
             partial(asking.poll, payment.pk),
             partial(callback, payment, "SUCCESS"),
             partial(notice, Client(), payment),
@@ -129,24 +93,22 @@ def test_poller_and_callback_at_the_same_moment(collection: Sandbox, effects: An
     assert Payment.objects.filter(status="SUCCESS", collected_at__isnull=False).count() == times
 
 
-def test_a_replay_by_many_at_once(collection: Sandbox, effects: Any, crowd: Any) -> None:
+def test_a_replay_by_many_at_once(collection: Sandbox, effects: Any) -> None:
     """PAYONE/magento-2#279: a 'paid' callback that arrived twice doubled the amount."""
     workers = 16 if IN_EARNEST else 4
-    together = crowd(workers)
     payment = by_others()
-    assert together.at_once(*[partial(callback, payment, "SUCCESS")] * workers) == [200] * workers
+    assert together(*[partial(callback, payment, "SUCCESS")] * workers) == [200] * workers
     assert effects == {("SUCCESS", payment.pk): 1}
     assert Callback.objects.filter(applied=True).count() == 1
     assert Callback.objects.count() == workers
     assert list(payment.events.filter(kind="word").values_list("said", flat=True)) == ["successful"]
 
 
-def test_contradictions_at_the_same_moment(effects: Any, collection: Sandbox, crowd: Any) -> None:
+def test_contradictions_at_the_same_moment(effects: Any, collection: Sandbox) -> None:
     """The first status is final. The other one is recorded as a contradiction."""
-    together = crowd(2)
     for number in range(20 if IN_EARNEST else 4):
         payment = by_others(f"+25677100{number:04}")
-        together.at_once(partial(callback, payment, "SUCCESS"), partial(callback, payment, "FAILED"))
+        together(partial(callback, payment, "SUCCESS"), partial(callback, payment, "FAILED"))
         payment = fresh(payment)
         assert payment.contested
         assert payment.collected_at is not None
@@ -154,30 +116,27 @@ def test_contradictions_at_the_same_moment(effects: Any, collection: Sandbox, cr
         assert effects[payment.status, payment.pk] == effects["contested", payment.pk] == 1
 
 
-def test_one_order_however_many_workers(collection: Sandbox, settings: Any, crowd: Any) -> None:
-    together = crowd(4)
+def test_one_order_however_many_workers(collection: Sandbox, settings: Any) -> None:
     settings.SMS_DELIVERY = "worker"
     payments = [pay(f"+25677200{number:04}") for number in range(100 if IN_EARNEST else 12)]
-    started = together.at_once(*[collecting.start_due] * 4)
+    started = together(*[collecting.start_due] * 4)
     assert sum(started) == len(payments)
     assert asked(collection) == {payment.transaction_id: 1 for payment in payments}
 
 
-def test_one_question_back_however_many_workers(collection: Sandbox, settings: Any, crowd: Any) -> None:
-    together = crowd(4)
+def test_one_question_back_however_many_workers(collection: Sandbox, settings: Any) -> None:
     payments = [pay(f"+25677300{number:04}") for number in range(40 if IN_EARNEST else 5)]
     for payment in payments:
         later(payment, 50)
-    assert sum(together.at_once(*[asking.poll_due] * 4)) == len(payments)
+    assert sum(together(*[asking.poll_due] * 4)) == len(payments)
     assert asked(collection, "status") == {payment.transaction_id: 1 for payment in payments}
 
 
-def test_whoever_presses_at_the_same_moment_refunds_once(collection: Sandbox, effects: Any, crowd: Any) -> None:
-    together = crowd(3)
+def test_whoever_presses_at_the_same_moment_refunds_once(collection: Sandbox, effects: Any) -> None:
     for number in range(12 if IN_EARNEST else 3):
         payment = paid_late(collection, f"+25677400{number:04}")
         rows = Payment.objects.filter(pk=payment.pk)
-        ordered = together.at_once(
+        ordered = together(
             partial(order_payouts, rows, "one"),
             partial(order_payouts, rows, "two"),
             partial(record_by_hand, rows, "three", "cash"),

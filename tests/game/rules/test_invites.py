@@ -11,7 +11,8 @@ from game.rules.ending import cancel
 from sms import outbox, owners
 from sms.models import SmsMessage
 from tests.conftest import Sandbox
-from tests.game_helpers import ALICE, BOB, CAROL, age, kinds, paid, paid_stake, stake, together
+from tests.crowd import together
+from tests.game_helpers import ALICE, BOB, CAROL, age, kinds, paid, paid_stake, stake
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -30,7 +30,8 @@ from payments.signals import current_use
 from payments.worker import Loop
 from sms.models import SmsMessage
 from tests.conftest import Sandbox
-from tests.game_helpers import callback, callback_body, paid, post, stake, status, together
+from tests.crowd import together
+from tests.game_helpers import callback, callback_body, paid, post, stake, status
 from tests.payments.helpers import end_contest, later, order_payouts, paid_late, record_by_hand, settle
 
 pytestmark = [

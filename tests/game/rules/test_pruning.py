@@ -13,7 +13,8 @@ from game.rules import pruning
 from game.rules.ending import cancel
 from game.rules.pruning import prune
 from payments.models import Callback, Payment
-from tests.game_helpers import ALICE, BOB, CAROL, DAVE, paid, post, stake, together
+from tests.crowd import together
+from tests.game_helpers import ALICE, BOB, CAROL, DAVE, paid, post, stake
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -19,7 +19,8 @@ from payments import refunds
 from payments.models import Payment
 from sms.models import SmsMessage
 from tests.conftest import Sandbox, wait_for
-from tests.game_helpers import ALICE, BOB, CAROL, paid, post, stake, together
+from tests.crowd import together
+from tests.game_helpers import ALICE, BOB, CAROL, paid, post, stake
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
