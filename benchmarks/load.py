@@ -10,9 +10,9 @@
 Starts PostgreSQL (`fsync` on), Redis, the sandbox, sites and workers on this machine. Delivery reports are on, a
 quarter of the stakes are private matches with an invite, and each player polls the stake's status.
 
-`--against`: the same players on another commit, in a worktree of its own, in turn with this one. `--upgrade-from`: the
-former release runs alone for 10 s. Then this commit migrates the tables under load, and its sites and workers run
-beside the former ones for the given seconds. `--hosts` (as root): each site and worker gets its own host name and
+`--against`: another commit, in a worktree of its own, runs alternately with this one. `--upgrade-from`: the former
+release runs alone for 10 s. Then this commit migrates the tables under load, and its sites and workers run beside the
+former ones for the given seconds. `--hosts` (as root): each site and worker gets its own host name and
 clock. `--kill-every`: seconds between two kills (SIGKILL) of a process, which is then
 started again. Exits with 1 if anything was lost, refused or requested twice.
 """

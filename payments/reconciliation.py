@@ -144,7 +144,7 @@ def _unconfirmed(payment: Payment) -> str:
 
 
 def _in_the_ledger(payment: Payment, held: dict[Account, int], moneyless: bool) -> str:
-    """Return a sentence about a problem or open work that the ledger shows for a payment, otherwise "".
+    """Return a sentence if the ledger shows a problem or open work for the payment, otherwise "".
 
     `held`: the payment's balances. `moneyless`: True if the payment is in a match, but no money arrived.
     """

@@ -163,10 +163,9 @@ def _marks(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def _placed(sql: str, parameters: Sequence[Any], marks: dict[str, Any]) -> tuple[str, _Parameters]:
-    """Return the SQL of a compiled statement, and one function for each of its parameters.
+    """Return the SQL of a compiled statement, and for each parameter a function of the arguments of a call.
 
-    Each function computes its parameter from the arguments of a call. `marks`: the placeholder of each argument. Raises
-    ValueError if the SQL does not contain all placeholders.
+    `marks`: the placeholder of each argument. Raises ValueError if the SQL does not contain all placeholders.
     """
     sent = {name: _prepared(mark, connections[_DB]) for name, mark in marks.items()}
     left = dict(marks)
