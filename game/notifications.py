@@ -129,7 +129,7 @@ def text_payment_again(sender: Any, payment: Payment, **kwargs: Any) -> None:
 
 @receiver(payment_contested)
 def text_contested(sender: Any, payment: Payment, said: str, **kwargs: Any) -> None:
-    """Queue the message `payment_held` if money arrived after the provider had reported FAILED."""
+    """Queue the message `payment_held` if the provider reports the money of a failed payment as received."""
     if said == Payment.Status.SUCCESS:
         with transaction.atomic():
             _queue(_about(payment, "payment_held", _entry(payment), subject="held"))
@@ -254,7 +254,7 @@ def _text_success(payment: Payment) -> None:
         queue_many(messages)
         if entry is not None:
             _text_opponent(entry)
-    # If the entry is still inactive, the periodic task that activates the entry also queues the message.
+    # Otherwise, the entry is still inactive. The periodic task that activates it also queues `payment_success`.
 
 
 def _text_opponent(entry: Entry) -> None:

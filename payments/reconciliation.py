@@ -23,7 +23,10 @@ _IN_TIME = timedelta(hours=1)
 
 
 class Difference(NamedTuple):
-    """A difference, or open work such as a refund due (`open`). `payment`: None if no single payment is concerned."""
+    """A difference between our data and the provider's or the ledger's.
+
+    `open`: True for open work, such as a refund due. `payment`: None if no single payment is concerned.
+    """
 
     payment: Payment | None
     what: str

@@ -63,7 +63,7 @@ def planned(payment: Payment, now: datetime) -> datetime | None:
 
 
 def ids_of(payment: Payment) -> list[str]:
-    """Return the ids with which to poll a payment, in this order. Ids from notifications come last, unverified."""
+    """Return the ids with which to poll a payment: its own id first, then unverified ones from notifications."""
     notified = payment.callbacks.filter(source=Callback.Source.DMARKPAY, refusal="").exclude(provider_id="")
     newest = list(notified.order_by("-pk").values_list("provider_id", flat=True)[:_MOST_IDS])
     return list(dict.fromkeys([*([payment.provider_id] if payment.provider_id else []), *newest]))

@@ -45,7 +45,7 @@ MOST_NOTICES = 200
 router = Router(tags=["payments"])
 Handler = Callable[..., HttpResponse]
 _WORDS = {Payment.Status.SUCCESS.value: Word.SUCCESSFUL, Payment.Status.FAILED.value: Word.FAILED}
-# Locks a PENDING payment that a third party collects. It is in no match, so no other payment need be locked.
+# Locks a PENDING payment that our provider does not collect. The payment is in no match yet, so no other is locked.
 _PENDING = Select(
     lambda transaction: Payment.objects.select_for_update(no_key=True).filter(
         transaction_id=transaction, status=Payment.Status.PENDING, place="", provider=""

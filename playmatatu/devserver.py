@@ -118,7 +118,7 @@ def _die_with_us() -> None:
 def stop_signals() -> list[int]:
     """Install signal handlers that append each received signal to a list. Return this list."""
     received: list[int] = []
-    # A program started with `&` in a shell ignores SIGINT by default, so SIGINT needs a handler too.
+    # A program that a shell script started with `&` ignores SIGINT by default, so SIGINT needs a handler too.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, lambda number, _frame: received.append(number))
     return received

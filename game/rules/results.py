@@ -78,9 +78,9 @@ def to_give_back(sessions: "QuerySet[Session]") -> "QuerySet[Session]":
 
 
 def to_close(before: datetime) -> "QuerySet[Session]":
-    """Return the expired matches created before `before` that have money but no result.
+    """Return the expired matches without a result, created before `before`, whose money is still in use.
 
-    A payment with `version` 0 is not in the journal yet and has no `place`.
+    A collected payment that is not in the journal yet (`version` 0) counts as in use.
     """
     held = Q(payment__place="in_use") | Q(payment__version=0, payment__collected_at__isnull=False)
     entries = Entry.objects.filter(held, session=OuterRef("pk"))

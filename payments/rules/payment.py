@@ -471,7 +471,7 @@ def _contest_with_us(state: State, event: Event, now: datetime) -> Outcome:
         return _refused(state, "It is not contested.")
     known = state._replace(word=Word.NONE, word_at=None, other_since=None, settled_by=event.actor)
     moved = _move(known, state.back)
-    # A payment that another party collects cannot be polled. `repeated` makes the receivers queue missing messages.
+    # A payment that our provider does not collect cannot be polled. Its messages are then queued at once.
     return _after(moved, Effect("poll" if state.ours else "repeated"), back=Place.NONE)
 
 

@@ -62,7 +62,7 @@ def trouble(alive: Sequence[SmsWorker], attempts: Sequence[SmsEvent], now: datet
     """Return the fault that prevents DMark from accepting messages, and its error text, or (Trouble.NONE, "").
 
     A fault that a running worker reports takes precedence. Otherwise, the newest attempt of the last hour decides.
-    Trouble.PROVIDER then also needs at least 80% failed attempts (minimum 3).
+    If it failed with Trouble.PROVIDER, at least 80% of the last hour's attempts (at least 3) must have failed so.
     """
     for worker in alive:
         if worker.trouble:
