@@ -4,7 +4,7 @@
 # in FOLDER/bin. PostgreSQL, Redis, nginx with TLS and the service itself are real. The sandbox replaces DMark and DMarkPay.
 # At a mark `<!-- trial: name -->` of the page, the function `at_name` below runs.
 # Needed: PostgreSQL's programs, Debian's nginx, openssl, curl, patch, and redis-server (or its path in REDIS_SERVER).
-# UV: the path of uv, which installs ten times as fast as pip.
+# UV: the path of uv, which installs ten times as fast as pip. COMPILED: an environment of uv that already has bytecode.
 set -euo pipefail
 code=$(cd "$(dirname "$0")/.." && pwd)
 mkdir -p "$1"
@@ -12,10 +12,10 @@ FOLDER=$(cd "$1" && pwd)
 [ -z "$(ls -A "$FOLDER")" ] || { echo "$FOLDER is not empty." >&2; exit 1; }
 ROOT=$FOLDER/root
 PATH=$FOLDER/bin:$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -1):$PATH:/usr/sbin
-REDIS_SERVER=${REDIS_SERVER:-redis-server} UV=${UV:-}
+REDIS_SERVER=${REDIS_SERVER:-redis-server} UV=${UV:-} COMPILED=${COMPILED:-}
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 DB=$(free_port) CACHE=$(free_port) SITE=$(free_port) HTTP=$(free_port) TLS=$(free_port) PROVIDER=$(free_port)
-export FOLDER ROOT PATH REDIS_SERVER UV DB CACHE SITE HTTP TLS PROVIDER
+export FOLDER ROOT PATH REDIS_SERVER UV COMPILED DB CACHE SITE HTTP TLS PROVIDER
 host=play.example.com public=https://play.example.com:$TLS
 # PostgreSQL refuses to run as root.
 as_nobody=()
@@ -67,9 +67,11 @@ if [ "$user" = postgres ]; then export PGHOST=127.0.0.1 PGPORT=$DB PGUSER=postgr
 if [ "$1" = .venv/bin/pip ] && [ -n "$UV" ]; then
     shift
     "$UV" pip "$1" --system-certs --python .venv/bin/python "${@:2}"
-    # Compiling takes 4 s. uv links the same files into each release, so the compiled files of the former one are valid.
-    for former in ../*/.venv; do
-        [ "$former" -ef .venv ] || tar -C "$former" --null -cT <(cd "$former" && find . -name __pycache__ -print0) | tar -C .venv -x
+    # Compiling takes 4 s. uv links the same files into each environment, so the bytecode of another one is valid.
+    for other in "$COMPILED" ../*/.venv; do
+        [ -d "$other" ] && [ ! "$other" -ef .venv ] || continue
+        (cd .venv && find . -path '*/site-packages*' -type d ! -name __pycache__ -printf '%p/__pycache__\0') |
+            tar -C "$other" --null -cT - 2>/dev/null | tar -C .venv -x
     done
     exit
 elif [ "$*" = "python3 -m venv .venv" ] && [ -n "$UV" ]; then

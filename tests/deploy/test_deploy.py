@@ -222,7 +222,12 @@ def test_the_page_s_own_commands_end_in_a_match_through_nginx_with_tls() -> None
     try:
         ended = subprocess.run(
             [DEPLOY / "trial.sh", folder],
-            env={**kept, "REDIS_SERVER": str(redis), "UV": str(Path(sys.executable).with_name("uv"))},
+            env={
+                **kept,
+                "REDIS_SERVER": str(redis),
+                "UV": str(Path(sys.executable).with_name("uv")),
+                "COMPILED": sys.prefix,
+            },
             capture_output=True,
             text=True,
             check=False,
