@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from django.db import connection
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Greatest
 from django.db.models.lookups import GreaterThanOrEqual
 
@@ -54,14 +55,12 @@ def claim(
     due = f"due_at <= {now}" if due_only else "true"
     only = due if message_id is None else f"({due} OR attempts = 0) AND id = %s"
     postgresql = connection.vendor == "postgresql"
-    # SQLite does not lock single rows. It runs one writing statement at a time.
-    lock = "FOR UPDATE SKIP LOCKED" if connection.features.has_select_for_update_skip_locked else ""
     order = "attempts, expires_at, id" if probe else "expires_at, id"
     sql = f"""
         WITH due AS (
             SELECT id FROM {table}
             WHERE status = 'queued' AND lease_until IS NULL AND {only} AND {may_leave(now)}
-            ORDER BY {order} LIMIT %s {lock}
+            ORDER BY {order} LIMIT %s {skip_locked()}
         )
         UPDATE {table} SET status = 'sending', claim = %s, lease_until = {clock.sql_after()}
         FROM due WHERE {table}.id = due.id
@@ -76,12 +75,21 @@ def claim(
     return sorted((ClaimedRow(*row) for row in rows), key=lambda message: (message.expires_at, message.pk))
 
 
+def skip_locked() -> str:
+    """Return SQL that locks rows, and skips rows with a lock. Empty on SQLite, which runs one write at a time."""
+    return "FOR NO KEY UPDATE SKIP LOCKED" if connection.features.has_select_for_update_skip_locked else ""
+
+
 def renew_leases(claimer: str, ids: Collection[int], lease: float) -> set[int]:
     """Renew the leases of these messages. Return the ids of those that `claimer` still has claimed.
 
     Do not renew all rows of `claimer`: a claim must expire if the database's response to it was lost.
     """
-    return _update_claimed(claimer, ids, f"lease_until = {clock.sql_after()}", lease)
+    renewed = _update_claimed(claimer, ids, f"lease_until = {clock.sql_after()}", lease)
+    if len(renewed) < len(ids):  # Rows that another transaction has locked are still claimed.
+        mine = SmsMessage.objects.filter(pk__in=ids, status=Status.SENDING, claim=claimer)
+        renewed |= set(mine.values_list("pk", flat=True))
+    return renewed
 
 
 def count_ahead(claimer: str, ids: Collection[int], requests: int = 1) -> set[int]:
@@ -97,8 +105,10 @@ def _update_claimed(claimer: str, ids: Collection[int], assignment: str, value: 
         return set()
     table = connection.ops.quote_name(SmsMessage._meta.db_table)
     sql = f"""
-        UPDATE {table} SET {assignment}
-        WHERE id IN ({", ".join(["%s"] * len(ids))}) AND status = 'sending' AND claim = %s RETURNING id
+        UPDATE {table} SET {assignment} WHERE id IN (
+            SELECT id FROM {table}
+            WHERE id IN ({", ".join(["%s"] * len(ids))}) AND status = 'sending' AND claim = %s {skip_locked()}
+        ) RETURNING id
     """  # noqa: S608
     with connection.cursor() as cursor:
         cursor.execute(sql, [value, *ids, claimer])
@@ -114,6 +124,9 @@ def free_leases_over_before(limit: datetime) -> int:
     over = SmsMessage.objects.filter(
         GreaterThanOrEqual(clock.Now(), limit), status=Status.SENDING, lease_until__lt=limit
     )
+    if skip := skip_locked():
+        sql = f"SELECT id FROM {SmsMessage._meta.db_table} WHERE status = 'sending' AND lease_until < %s {skip}"  # noqa: S608
+        over = over.filter(pk__in=RawSQL(sql, [limit]))  # noqa: S611 the SQL holds no values
     counted = Greatest("ambiguous_requests", 1)
     return over.update(status=Status.QUEUED, claim="", lease_until=None, ambiguous_requests=counted)
 

@@ -154,5 +154,7 @@ class StatementTimeout:
 def _shut_down(connection: Any) -> None:
     raw = connection.connection
     if connection.vendor == "postgresql" and raw is not None:
+        if hasattr(raw, "pgconn"):  # Cancel the statement too (psycopg 3). Otherwise it may keep rows locked.
+            runtime.current.start(raw.pgconn.get_cancel().cancel, "sms-cancel")
         with socket.socket(fileno=os.dup(raw.fileno())) as copy:
             copy.shutdown(socket.SHUT_RDWR)

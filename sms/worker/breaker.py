@@ -30,10 +30,8 @@ class Breaker:
         # Maps a phone number to the id of its last message that DMark refused with the words in `_refusal`.
         self._refused: dict[str, int] = {}
         self._refusal = ""
-        self._pause = FIRST_PAUSE
-        self._next_probe = 0.0
-        self.trouble = Trouble.NONE
-        self.reason = ""
+        self._pause, self._next_probe = FIRST_PAUSE, 0.0
+        self.trouble, self.reason = Trouble.NONE, ""
         self.taken_back: list[int] = []
 
     @property

@@ -10,15 +10,18 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from django.db.models.expressions import RawSQL
+
 from sms import clock
 from sms.conf import PROVIDER
 from sms.database import close_if_unavailable
 from sms.dmark.exchange import Exchange, log_exchange
 from sms.errors import InDoubt, SmsError
 from sms.logs import get_logger
-from sms.models import SmsWorker, Status
+from sms.models import SmsMessage, SmsWorker, Status
 from sms.sending import rate_limit
 from sms.sending.attempt import Result, conclude, settle
+from sms.sending.claims import skip_locked
 from sms.sending.results import store, take_back
 from sms.text.redaction import mask_phone
 from sms.worker.background import SignalSender
@@ -27,8 +30,7 @@ from sms.worker.engine.loop import UNANSWERED, WAITING, Engine, Job, LeaseExpire
 
 logger = get_logger("sms.worker")
 
-_RETRY_REFUSED = 30.0
-_SHOWN = 20
+_RETRY_REFUSED, _SHOWN = 30.0, 20
 
 
 class Recorder:
@@ -41,7 +43,7 @@ class Recorder:
         self.pending: list[tuple[Job, Result]] = []
         # Results that the database refuses to store. Their messages stay claimed, so that no message is sent again.
         self.refused: list[tuple[Job, Result]] = []
-        self.sent, self._retry_refused_at = 0, 0.0
+        self.sent, self._retry_refused_at, self._look_for_locks = 0, 0.0, False
         # The earliest time (monotonic) at which a retry is due, among the messages that this worker queued again.
         self.due_again = math.inf
 
@@ -76,7 +78,9 @@ class Recorder:
     def write(self) -> None:
         """Store the pending results. If the database is unavailable, they stay pending, and its error is re-raised."""
         if self.refused and clock.monotonic() >= self._retry_refused_at:
-            self.pending, self.refused = self.pending + self.refused, []
+            self.pending, self.refused, self._look_for_locks = self.pending + self.refused, [], True
+        if self.pending and self._look_for_locks:
+            self._set_locked_aside()
         if self.pending and not self._store(self.pending):
             # Store each result alone, so that one bad result does not block the others. If the database refuses a
             # result, store it without DMark's response.
@@ -89,12 +93,23 @@ class Recorder:
             take_back(self._breaker.taken_back, FIRST_PAUSE)
             self._breaker.taken_back = []
 
+    def _set_locked_aside(self) -> None:
+        """Set aside the results of rows that another transaction has locked. Otherwise all results would wait."""
+        pks = [job.message.pk for job, _ in self.pending]
+        rows = SmsMessage.objects.filter(pk__in=pks).values_list("pk", flat=True)
+        sql = f"SELECT id FROM {SmsMessage._meta.db_table} WHERE id IN ({', '.join(map(str, pks))}) {skip_locked()}"  # noqa: S608
+        locked = set(rows) - set(rows.filter(pk__in=RawSQL(sql, [])))  # noqa: S611 ids are numbers
+        self.refused += [one for one in self.pending if one[0].message.pk in locked]
+        self.pending = [one for one in self.pending if one[0].message.pk not in locked]
+        self._look_for_locks, self._retry_refused_at = False, clock.monotonic() + _RETRY_REFUSED
+
     def _store(self, batch: list[tuple[Job, Result]]) -> bool:
         """Store `batch`, the first results of `self.pending`. Return False if the database refuses them."""
         try:
             signals = store([result for _, result in batch])
         except Exception as error:
             if close_if_unavailable(error):
+                self._look_for_locks = True
                 raise
             logger.exception("sms.record_failed: the database refuses a result")
             return False

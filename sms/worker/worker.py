@@ -143,7 +143,7 @@ class Worker:
         if stopping and not self._stopping.is_set():
             self._stopping.set()
             self.engine.draining = True
-            self.engine.wake()
+            self.engine.waker.wake()
         self._keep_leases()
         self.reaper.look()
         if not self.options.once:
@@ -183,7 +183,7 @@ class Worker:
         """Record that this worker's leases are valid for one lease time from `asked_at` (monotonic)."""
         self._next_renewal = asked_at + self.options.lease / 3
         self.engine.leases_hold_until = asked_at + self.options.lease
-        self.engine.wake()
+        self.engine.waker.wake()
 
     def _claim(self) -> bool:
         """Claim messages if a claim is due and there is room for them. Return True if a message was claimed."""

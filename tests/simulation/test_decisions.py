@@ -24,7 +24,7 @@ def test_a_worker_without_its_engine_stops_at_once() -> None:
         world.run(1.0)
         world.stop(one)
         one.worker.engine._quit = True  # The engine's thread ends and leaves its messages in flight.
-        one.worker.engine.wake()
+        one.worker.engine.waker.wake()
         world.run(6.0)
         assert (one.exited, statuses(world)) == (True, {"queued": 3})
 

@@ -105,8 +105,8 @@ class Engine:
         self.draining = False
         self.recorded, self.low_water = 0, -1
         self._owner_told = self._quit = False
-        self._waker = Waker()
-        self.tokens = TokenQueue(config, self._go_on, self._waker.wake)
+        self.waker = Waker()
+        self.tokens = TokenQueue(config, self._go_on, self.waker.wake)
         # Only the engine's thread uses the attributes below.
         self.begun: set[Job] = set()
         self._count_ended = 0
@@ -130,11 +130,7 @@ class Engine:
                 conversation = job.start(job.exchanges.append)
                 job.command, job.conversation = next(conversation), conversation
             self.inbox.append(job)
-        self._waker.wake()
-
-    def wake(self) -> None:
-        """Wake the engine's thread after a change of `leases_hold_until` or `draining`."""
-        self._waker.wake()
+        self.waker.wake()
 
     def take(self) -> list[Job]:
         """Remove and return the jobs that have ended, and jobs that were not begun in time."""
@@ -150,7 +146,7 @@ class Engine:
         full = self._full()
         self.recorded += count
         if full:
-            self._waker.wake()
+            self.waker.wake()
 
     def write_counted(self, count: int) -> None:
         """Release the first `count` requests of `uncounted` for sending.
@@ -159,13 +155,13 @@ class Engine:
         """
         for _ in range(count):
             self._counted.append(self.uncounted.popleft())
-        self._waker.wake()
+        self.waker.wake()
 
     def quit(self, seconds: float) -> bool:
         """End the engine and cut off the requests in flight. Return False if this takes longer than `seconds`."""
-        self.tokens.finish()
+        self.tokens.asked.put(None)
         self._quit = True
-        self._waker.wake()
+        self.waker.wake()
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
@@ -175,7 +171,7 @@ class Engine:
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
         self._multi.setopt(pycurl.M_MAXCONNECTS, self.in_flight)
         self._selector = runtime.current.selector()
-        self._selector.register(self._waker, selectors.EVENT_READ)
+        self._selector.register(self.waker, selectors.EVENT_READ)
         while not self._quit:
             # Catch every exception: if the thread ended, no message in flight would get a result.
             try:
@@ -187,10 +183,10 @@ class Engine:
             self._multi.remove_handle(transfer.curl)
         self._multi.close()
         self._selector.close()
-        self._waker.close()
+        self.waker.close()
 
     def _pass(self) -> None:
-        for key, events in self._waker.sleep(self._selector, self._due):
+        for key, events in self.waker.sleep(self._selector, self._due):
             readable = events & selectors.EVENT_READ and pycurl.CSELECT_IN
             writable = events & selectors.EVENT_WRITE and pycurl.CSELECT_OUT
             self._multi.socket_action(key.fd, readable | writable)

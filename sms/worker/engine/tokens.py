@@ -37,17 +37,14 @@ class TokenQueue:
         self._config, self._resume, self._wake = config, resume, wake
         self._token, self._until, self._asking = "", 0.0, False
         self._waiters: list[tuple[Job, str]] = []
-        self._asked: Any = runtime.current.queue()
+        self.asked: Any = runtime.current.queue()
         self.answers: deque[tuple[str, str | ProviderError, list[Exchange]]] = deque()
 
     def start(self) -> runtime.Thread:
         return runtime.current.start(self._run, "sms-tokens")
 
-    def finish(self) -> None:
-        self._asked.put(None)
-
     def _run(self) -> None:
-        while (rejected := self._asked.get()) is not None:
+        while (rejected := self.asked.get()) is not None:
             exchanges: list[Exchange] = []
             token: str | ProviderError
             try:
@@ -74,7 +71,7 @@ class TokenQueue:
     def _ask(self, rejected: str) -> None:
         if not self._asking:
             self._asking = True
-            self._asked.put(rejected)
+            self.asked.put(rejected)
 
     def take_answers(self) -> None:
         while self.answers:

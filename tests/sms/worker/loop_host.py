@@ -88,7 +88,7 @@ class Driver:
         self.answer: Callable[[str], Any] = lambda rejected: "token"
         config = replace(conf.current(), connect_timeout=connect, read_timeout=read)
         self.loop = Engine(config, in_flight=in_flight, unrecorded=unrecorded, batch=25, wake_owner=lambda: None)
-        self.loop.tokens._asked = self
+        self.loop.tokens.asked = self
         self.loop.leases_hold_until = clock.monotonic() + 1000
         self.loop.start()
 

@@ -47,7 +47,7 @@ def test_nothing_is_begun_once_the_leases_may_have_run_out(driver: Driver) -> No
         time.sleep(0.2)
         assert (job.step, one.requests) == (WAITING, [])
         driver.loop.leases_hold_until = clock.monotonic() + 10
-        driver.loop.wake()
+        driver.loop.waker.wake()
         wait_for(lambda: job.step == ENDED)
 
 
@@ -121,7 +121,7 @@ def test_draining_cuts_pauses_short(driver: Driver) -> None:
     [before] = driver.submit(patient())
     wait_for(lambda: "pause" in before.step)
     driver.loop.draining = True
-    driver.loop.wake()
+    driver.loop.waker.wake()
     [after] = driver.submit(patient())
     wait_for(lambda: {before.ending, after.ending} == {"gave up"})
 

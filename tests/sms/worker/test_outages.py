@@ -104,6 +104,27 @@ def test_maintenance_that_hangs_delays_the_end_of_a_pause_by_its_timeout(on_post
         wait_for(lambda: on_postgres.counts() == {"sent": 3}, 20)
 
 
+def test_a_locked_row_delays_no_other_message(on_postgres: System, tmp_path: Path) -> None:
+    """Before the fix, both workers sent nothing while another transaction had locked one of their messages."""
+    on_postgres.environment["SMS_LEASE_SECONDS"] = "3"
+    on_postgres.sandbox.faults(latency_ms=100)
+    on_postgres.queue(200)
+    with (tmp_path / "stderr").open("wb") as said:
+        for _ in range(2):
+            on_postgres.worker("--in-flight", "8", stderr=said)
+    wait_for(lambda: on_postgres.arrived() >= 20, 60)
+    with psycopg.connect(on_postgres.database) as lock:
+        lock.execute("SELECT 1 FROM sms_smsmessage WHERE status = 'sending' LIMIT 1 FOR UPDATE SKIP LOCKED")
+        wait_for(lambda: on_postgres.counts() == {"sent": 199, "sending": 1}, 20, every=0.2)
+        # The locked row's lease cannot be renewed. Wait until both workers have tried to free it.
+        over = "SELECT 1 FROM sms_smsmessage WHERE lease_until < clock_timestamp() - interval '7 seconds'"
+        wait_for(lambda: on_postgres.sql(over), 30, every=0.2)
+        on_postgres.queue(5, start=500)
+        wait_for(lambda: on_postgres.counts() == {"sent": 204, "sending": 1}, 5, every=0.2)
+        assert "sms.lease_lost" not in (tmp_path / "stderr").read_text()
+    assert set(on_postgres.texts().values()) == {1}
+
+
 def test_a_record_that_the_database_refuses(on_postgres: System) -> None:
     """The database refuses the result of message 3, and DMark's response to message 5.
 
