@@ -37,8 +37,7 @@ class Recorder:
     """Determines and stores the results of messages. `in_hand`: the jobs without a stored result, by message id."""
 
     def __init__(self, engine: Engine, breaker: Breaker) -> None:
-        self._engine, self._breaker = engine, breaker
-        self.signals = SignalSender()
+        self._engine, self._breaker, self.signals = engine, breaker, SignalSender()
         self.in_hand: dict[int, Job] = {}
         self.pending: list[tuple[Job, Result]] = []
         # Results that the database refuses to store. Their messages stay claimed, so that no message is sent again.

@@ -102,9 +102,8 @@ class Engine:
         # After this time (monotonic), no job begins and no send request is written.
         self.leases_hold_until = 0.0
         # If True, requests in flight finish without immediate retries.
-        self.draining = False
+        self.draining = self._owner_told = self._quit = False
         self.recorded, self.low_water = 0, -1
-        self._owner_told = self._quit = False
         self.waker = Waker()
         self.tokens = TokenQueue(config, self._go_on, self.waker.wake)
         # Only the engine's thread uses the attributes below.
