@@ -385,7 +385,7 @@ def raise_if_lost(answers: list[tuple[Any, Any]]) -> None:
 def raise_if_timed_out(answers: list[tuple[Any, Any]]) -> None:
     """Re-raise the first lock timeout, statement timeout or deadlock in the result of `send_robust`, if there is one.
 
-    Otherwise the transaction would commit without a message that a receiver could not queue.
+    If the error were ignored, the transaction would commit, and the receiver's message would be lost.
     """
     if error := _timed_out(answers):
         raise error

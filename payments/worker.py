@@ -162,7 +162,7 @@ def run(
 def _claimed(claim: Callable[[int], list[T]], room: int, *, in_hand: bool) -> list[T]:
     """Claim up to `room` rows and return them.
 
-    If requests are in flight (`in_hand`), return no rows instead of raising an error about an unavailable database.
+    If the database is unavailable, raise the error. But if requests are in flight (`in_hand`), return no rows.
     """
     try:
         return claim(room)

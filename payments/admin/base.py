@@ -23,7 +23,7 @@ _IN_FULL: Mapping[Any, str] = {"masked_phone": "full_phone", "shown_body": "body
 
 
 class ReadOnly:
-    """A mixin for models that cannot be added, changed or deleted in the admin.
+    """Mixin for admin classes of rows that cannot be added, changed or deleted.
 
     Only users with the permission `sms.view_full_phone` see personal data in full.
     """
