@@ -198,6 +198,12 @@ def _take(payment: Payment, claimed: Payment, answer: Answer, known_by: str) -> 
         journal.note_poll(payment, cause)
         return False
     began = claimed.last_ask_at or database.now()
+    for since in ("payout_ordered_at", "answer_owed_since"):
+        at = getattr(payment, since)
+        if at is not None and at != getattr(claimed, since):
+            # The payout was ordered, or the notification arrived, during this poll. If the database's clock was set
+            # back too, `began` can be later.
+            began = min(began, at)
     outcome = matches.take_word(payment, _WORDS[answer.said], began=began, polled=True, cause=cause, also=also)
     return any(effect.name == "pay_out" for effect in outcome.effects)
 

@@ -223,8 +223,9 @@ def _notified(state: State, event: Event, now: datetime) -> Outcome:
 @_on(Kind.WORD)
 def _word(state: State, event: Event, now: datetime) -> Outcome:
     began = event.began or now
-    # If a stored time is in the future, the database's clock was set back, so this poll counts as the later one.
-    if state.word_at is not None and began < state.word_at <= now:
+    # If a stored time is in the future but `began` is not, the database's clock was set back before this poll began. So
+    # this poll counts as the later one.
+    if state.word_at is not None and began < state.word_at and not began <= now < state.word_at:
         if event.said is state.word:
             return Outcome(state)
         # A later poll has already brought a different answer. Poll again to decide.
@@ -235,7 +236,7 @@ def _word(state: State, event: Event, now: datetime) -> Outcome:
         known = known._replace(settled_by="", ok_at=began if event.polled else state.ok_at)
     again: tuple[Effect, ...] = ()
     if state.owed_since is not None and event.polled:
-        if began > state.owed_since or state.owed_since > now:
+        if began > state.owed_since or began <= now < state.owed_since:
             known = known._replace(owed_since=None)
         else:
             again = (Effect("poll"),)

@@ -12,7 +12,7 @@ from django.utils import timezone
 from game.models import Entry, Player, Session
 from game.rules.ending import announce_refunds, cancel
 from payments import collection as collecting
-from payments import journal, ledger, matches, reconciliation, refunds, services
+from payments import journal, ledger, matches, reconciliation, refunds, services, status_polling
 from payments.admin import actions, wording
 from payments.journal import Cause
 from payments.models import MatchResult, Payment, PaymentEvent, Refund
@@ -82,6 +82,44 @@ def test_a_reversal_counts_although_the_database_s_clock_was_set_back(collection
         services.work_once()
     payment = fresh(payment)
     assert (payment.place, payment.answer_owed_since, payment.asks - before) == ("contested", None, 1)
+
+
+@pytest.mark.parametrize("event", ["order", "notification", "notification before the change"])
+def test_a_poll_under_way_confirms_nothing_later_although_the_clock_was_set_back(
+    collection: Sandbox, settings: Any, event: str
+) -> None:
+    """The clock is set back during the poll. So the poll seems to have begun after an order or a notification."""
+    payment, hour = paid_late(collection), timedelta(hours=1)
+    settings.SMS_DELIVERY = "worker"
+    ALL.update(next_ask_at=timezone.now())
+    claimed = status_polling._claim(ALL)
+    assert claimed is not None
+    assert claimed.last_ask_at is not None
+    claimed.last_ask_at += hour
+    if event == "order":
+        order_payouts(ALL, "anna")
+    else:
+        notice(Client(), payment)
+    if event == "notification before the change":
+        ALL.update(answer_owed_since=F("answer_owed_since") + hour)
+    status_polling._poll(claimed)
+    payment = fresh(payment)
+    if event == "order":
+        assert not may_pay_out(journal.state_of(payment))
+    else:
+        assert payment.answer_owed_since is not None
+    services.work_once()
+    payment = fresh(payment)
+    assert (payment.place, payment.answer_owed_since) == ("refunded" if event == "order" else "refund_due", None)
+
+
+def test_of_two_polls_before_the_clock_was_set_back_the_one_that_began_later_counts() -> None:
+    now, began = timezone.now(), timezone.now() + timedelta(hours=1)
+    state = State(1000, status=Status.SUCCESS, place=Place.REFUND_DUE)
+    state = apply(state, Event(Kind.WORD, said=Word.FAILED, began=began, polled=True), began).state
+    earlier = Event(Kind.WORD, said=Word.SUCCESSFUL, began=began - timedelta(seconds=1), polled=True)
+    answered = apply(state, earlier, now)
+    assert (answered.state, answered.effects) == (state, (Effect("poll"),))
 
 
 def test_a_poll_that_began_before_the_last_notification_does_not_answer_it() -> None:

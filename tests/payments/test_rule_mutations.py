@@ -12,7 +12,7 @@ from tests.payments import test_rule_lives
 LIVES = 4000
 # For each mutation: the original text in rules/payment.py, and the faulty text.
 MUTATIONS = {
-    "a late Failed is applied": ("state.word_at is not None and began < state.word_at <= now", "False"),
+    "a late Failed is applied": ("state.word_at is not None and began < state.word_at and", "False and"),
     "a prize pays the fee out": (
         "state.amount - state.fee if due is Place.PRIZE",
         "state.amount if due is Place.PRIZE",
