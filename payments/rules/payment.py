@@ -472,8 +472,12 @@ def _contest_with_us(state: State, event: Event, now: datetime) -> Outcome:
         return _refused(state, "It is not contested.")
     known = state._replace(word=Word.NONE, word_at=None, other_since=None, settled_by=event.actor)
     moved = _move(known, state.back)
-    # A payment that our provider does not collect cannot be polled. Its messages are then queued at once.
-    return _after(moved, Effect("poll" if state.ours else "repeated"), back=Place.NONE)
+    effect = Effect("poll")
+    if not state.ours:
+        # A payment that our provider does not collect cannot be polled. Its messages are then queued at once.
+        is_late = state.status is Status.FAILED
+        effect = Effect("contested_again", Status.SUCCESS.value) if is_late else Effect("repeated")
+    return _after(moved, effect, back=Place.NONE)
 
 
 @_on(Kind.CONTEST_GONE)

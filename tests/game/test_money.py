@@ -23,7 +23,7 @@ from sms.models import SmsMessage
 from sms.text.segments import segments
 from tests.crowd import together
 from tests.game_helpers import ALICE, BOB, age, kinds, paid, paid_stake, post, stake, status
-from tests.payments.helpers import record_by_hand, settle
+from tests.payments.helpers import end_contest, record_by_hand, settle
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -230,6 +230,16 @@ def test_the_message_about_late_money_is_queued_again_after_an_error(client: Cli
         paid(client, placed, ALICE)
     assert services.tell_again() == (1, 0)
     assert kinds() == ["payment_failed", "payment_held"]
+
+
+def test_late_money_of_a_closed_dispute_is_told_once(client: Client, settings: Any) -> None:
+    """The limit of messages about failed payments is reached, so no message has the key of this payment's status."""
+    settings.FAILED_TEXTS_PER_PHONE_DAY = 0
+    placed = stake(client, ALICE)
+    for word in ("FAILED", "SUCCESS", "FAILED"):
+        paid(client, placed, ALICE, word)
+    assert end_contest(Payment.objects.get().pk)
+    assert kinds() == ["payment_held"]
 
 
 def test_success_after_failed(client: Client) -> None:
