@@ -248,7 +248,7 @@ def _successful(state: State, before: State, event: Event) -> Outcome:
     if state.status is Status.PENDING:
         return _end(state, Status.SUCCESS)
     if state.house_share:
-        mine = state._replace(house_share=False)
+        mine = state._replace(house_share=False, approved=False)
         return Outcome(mine, (), _between(balances(state), balances(mine), _P) + _house_repaid(state))
     if place is Place.NONE and state.approved:
         return _after(_move(state, event.place or Place.RECEIVED, via=_P), approved=False)

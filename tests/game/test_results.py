@@ -296,6 +296,21 @@ def test_money_that_arrives_after_the_result_of_a_match_without_money(
             paid(client, players[number], (ALICE, BOB)[number])
 
 
+def test_late_money_of_a_share_that_the_house_paid_may_be_taken_back_and_return(client: Client, settings: Any) -> None:
+    settings.MOMO_AUTO_APPROVE, settings.COMMISSION_FLAT = True, 0
+    players = [stake(client, phone, 1000) for phone in (ALICE, BOB)]
+    paid(client, players[1], BOB)
+    assert report(client, win(players[1])) == 200
+    matches.house_pays(MatchResult.objects.get().pk, by="anna", note="portal")
+    paid(client, players[0], ALICE)
+    paid(client, players[0], ALICE, "FAILED")
+    payment = Payment.objects.earliest("pk")
+    matches.judge(payment.pk, Kind.CONTEST_GONE, actor="anna", note="portal")
+    paid(client, players[0], ALICE)
+    payment.refresh_from_db()
+    assert (payment.place, reconciliation.differs(payment)) == ("refund_due", "")
+
+
 def _places() -> list[str]:
     """Return the ledger accounts that hold the money of all payments."""
     balances = journal.balances_of_all(Payment.objects.order_by("pk").values_list("pk", flat=True))
