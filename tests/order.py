@@ -6,13 +6,13 @@ import pytest
 
 # Duration of each long test in seconds on a quiet machine, by the name of its function or of its file.
 _SECONDS = {
-    "test_on_postgresql": 30.0, "test_many_lives": 23.0, "test_every_shilling_is_in_one_place": 5.0,
+    "test_on_postgresql": 30.0, "test_many_lives": 8.0, "test_every_shilling_is_in_one_place": 5.0,
     "test_the_api_keeps_its_own_description": 5.0,
     "test_the_page_s_own_commands_end_in_a_match_through_nginx_with_tls": 40.0,
-    "test_killed_collectors": 8.0, "test_web_killed": 15.0, "test_crash": 5.0, "test_game_worker": 5.0,
+    "test_killed_collectors": 8.0, "test_web_killed": 6.0, "test_crash": 5.0, "test_game_worker": 5.0,
     "test_make_run": 3.0, "test_database_limits": 2.5, "test_hello": 4.0, "test_api_server": 0.3, "test_nginx": 1.0,
     "test_leases": 2.0, "test_listener": 6.0, "test_maintenance": 4.0, "test_outages": 6.0, "test_survival": 2.0,
-    "test_worker": 3.0, "test_tasks": 4.0, "test_adopting": 2.0, "test_simulation": 4.0, "test_rule_lives": 3.3,
+    "test_worker": 3.0, "test_tasks": 4.0, "test_adopting": 2.0, "test_simulation": 4.5, "test_rule_lives": 1.5,
 }  # fmt: skip
 # Files whose tests share a setup that takes seconds. One process runs all tests of such a file. One process runs all
 # tests with a browser.
