@@ -27,7 +27,8 @@ _CONNECTION_IS_GOOD = frozenset({"55P03", "57014"})
 def close_if_unavailable(error: BaseException) -> bool:
     """Return True if `error` is temporary, for example an unavailable database or a deadlock.
 
-    Also close this thread's connection if it may be broken. Inside an atomic block, Django closes it instead.
+    Also close this thread's connection if it may be broken, so that the next query can reach a new primary. Inside an
+    atomic block, Django closes a broken connection at the end of the block.
     """
     if not isinstance(error, DatabaseError | InterfaceError):
         return False
