@@ -349,7 +349,7 @@ class LedgerEntry(models.Model):
         ]
         indexes: ClassVar = [
             models.Index(fields=["hour", "debit", "credit"], include=["amount"], name="ledger_hour"),
-            # The index omits frequent accounts. A list finds their entries quickly without an index.
+            # The index omits frequent accounts: the admin's list finds their entries quickly without it.
             models.Index(
                 fields=["id"], condition=Q(debit__in=_RARE_ACCOUNTS) | Q(credit__in=_RARE_ACCOUNTS), name="ledger_rare"
             ),

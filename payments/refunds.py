@@ -186,9 +186,9 @@ def _paid_by(found: Locked, refund: Refund) -> list[Payment]:
 
 
 def _take(found: Locked, refund: Refund, event: Event, cause: Cause, *, some: bool = False) -> tuple[Effect, ...]:
-    """Apply an event of a payout to its payment, or of a prize's payout to both payments of the match. Raises Refused.
+    """Apply an event of a payout: of a refund to its payment, of a prize to both payments of the match.
 
-    `some`: True if one of the two payments may refuse the event.
+    Raises Refused. `some`: if True, the event of a prize is applied even if one of the two payments refuses it.
     """
     if refund.kind == Refund.Kind.PRIZE:
         now, match = database.now(), matches.state(found)
