@@ -56,7 +56,8 @@ def planned(payment: Payment, now: datetime) -> datetime | None:
         return now + (DAY if pause is None else timedelta(seconds=pause))
     if payment.payout == "ordered" and ordered is not None and (payment.ok_at is None or payment.ok_at <= ordered):
         pause = next_pause((now - ordered).total_seconds())
-        return None if pause is None else now + timedelta(seconds=pause)
+        if pause is not None:
+            return now + timedelta(seconds=pause)
     if payment.collected_at is None or not payment.provider:
         return None
     return next((at for span in _LATER if (at := payment.collected_at + span) > now), None)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.core.cache import cache
 from django.db import IntegrityError, transaction
+from django.db.models import F
 
 from payments import matches, refunds, services, status_polling, worker
 from payments.models import Payment, PaymentEvent, Refund
@@ -231,6 +232,22 @@ def test_an_ordered_payout_is_polled_until_an_answer_comes(collection: Sandbox, 
     services.work_once()
     services.work_once()
     assert fresh(due).place == "refunded"
+
+
+def test_a_payout_that_no_poll_confirms_for_a_day_does_not_end_the_routine_polls(
+    collection: Sandbox, due: Payment, settings: Any
+) -> None:
+    """Otherwise a reversal without a notification would not be found."""
+    settings.SMS_DELIVERY = "worker"
+    collection.faults(pay_status="500")
+    refund = order_payouts(ALL, "anna")[0]
+    back_by(refund, 86400)
+    ALL.update(payout_ordered_at=F("payout_ordered_at") - timedelta(days=1))
+    services.work_once()
+    payment = fresh(due)
+    assert payment.place == "refund_due"
+    assert payment.next_ask_at is not None
+    assert not polled_soon(payment)
 
 
 def test_a_payout_that_is_not_accepted_for_ten_minutes_is_due_again(
