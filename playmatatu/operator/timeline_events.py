@@ -15,7 +15,7 @@ from payments.models import Callback, Payment, PaymentEvent, Refund
 from payments.refunds import AUTOMATIC
 from payments.rules.states import Kind
 from playmatatu.models import PlayerNote
-from sms import timeline
+from sms import networks, timeline
 from sms.formats import masked, ugx
 from sms.models import SmsInbound, SmsMessage, Status
 from sms.text import redact
@@ -110,7 +110,7 @@ def of_payment(payment: Payment, result: str) -> Iterator[Event]:
     """
     link = change_link(payment, f"payment {payment.pk}")
     if payment.asked_at:
-        network = f" ({payment.network})" if payment.network else ""
+        network = f" ({networks.name(payment.network)})" if payment.network else ""
         yield Event(payment.asked_at, "plain", f"Payment of {ugx(payment.amount)} requested{network}", "", link)
     for event in payment.events.all():
         # The stake of the loser is paid out to the winner. This payout appears only on the winner's timeline.

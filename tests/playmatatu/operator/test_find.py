@@ -191,8 +191,10 @@ def test_a_payment_says_how_it_was_confirmed(
 ) -> None:
     settings.MOMO_AUTO_APPROVE = False
     paid_stake(operator, ALICE)
-    Payment.objects.update(settled_by=settled_by)
-    assert sentence in page(operator, q=ALICE)
+    Payment.objects.update(settled_by=settled_by, asked_at=timezone.now(), network="mtn")
+    html = page(operator, q=ALICE)
+    assert sentence in html
+    assert "requested (MTN)" in html
 
 
 def test_what_operators_did_is_part_of_it(operator: Client, sandbox: Sandbox) -> None:
