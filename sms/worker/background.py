@@ -4,7 +4,7 @@ import math
 import os
 import socket
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 
 from django.db import connection
@@ -154,7 +154,9 @@ class StatementTimeout:
 def _shut_down(connection: Any) -> None:
     raw = connection.connection
     if connection.vendor == "postgresql" and raw is not None:
-        if hasattr(raw, "pgconn"):  # Cancel the statement too (psycopg 3). Otherwise it may keep rows locked.
-            runtime.current.start(raw.pgconn.get_cancel().cancel, "sms-cancel")
         with socket.socket(fileno=os.dup(raw.fileno())) as copy:
+            # Cancel the statement too: it may keep rows locked. Before libpq 17, `cancel` could block all threads.
+            with suppress(Exception):
+                raw.pgconn.cancel_conn()
+                raw.cancel_safe(timeout=1.0)
             copy.shutdown(socket.SHUT_RDWR)

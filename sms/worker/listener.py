@@ -31,8 +31,7 @@ class Listener:
         self.polling_only = False
         # Monotonic times just before and just after sending the probe that `check` examines, or None without a probe.
         self._probe: tuple[float, float] | None = None
-        self._came_back_at = 0.0
-        self._lost = 0
+        self._came_back_at, self._lost = 0.0, 0
 
     def open(self) -> None:
         """Execute LISTEN if this connection does not listen yet. Call this in the thread that owns the connection."""

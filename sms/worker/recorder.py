@@ -30,7 +30,7 @@ from sms.worker.engine.loop import UNANSWERED, WAITING, Engine, Job, LeaseExpire
 
 logger = get_logger("sms.worker")
 
-_RETRY_REFUSED, _SHOWN = 30.0, 20
+_SHOWN = 20
 
 
 class Recorder:
@@ -40,9 +40,9 @@ class Recorder:
         self._engine, self._breaker, self.signals = engine, breaker, SignalSender()
         self.in_hand: dict[int, Job] = {}
         self.pending: list[tuple[Job, Result]] = []
-        # Results that the database refuses to store. Their messages stay claimed, so that no message is sent again.
+        # Results that the database refuses. Their messages stay claimed. They are retried every `retry_after` seconds.
         self.refused: list[tuple[Job, Result]] = []
-        self.sent, self._retry_refused_at, self._look_for_locks = 0, 0.0, False
+        self.retry_after, self._refused_at, self._look_for_locks, self.sent = 30.0, 0.0, False, 0
         # The earliest time (monotonic) at which a retry is due, among the messages that this worker queued again.
         self.due_again = math.inf
 
@@ -76,7 +76,7 @@ class Recorder:
 
     def write(self) -> None:
         """Store the pending results. If the database is unavailable, they stay pending, and its error is re-raised."""
-        if self.refused and clock.monotonic() >= self._retry_refused_at:
+        if self.refused and clock.monotonic() >= self._refused_at + self.retry_after:
             self.pending, self.refused, self._look_for_locks = self.pending + self.refused, [], True
         if self.pending and self._look_for_locks:
             self._set_locked_aside()
@@ -87,7 +87,7 @@ class Recorder:
                 bare = replace(result, exchanges=[], provider_id="")
                 if not self._store([(job, result)]) and not self._store([(job, bare)]):
                     self.refused.append(self.pending.pop(0))
-                    self._retry_refused_at = clock.monotonic() + _RETRY_REFUSED
+                    self._refused_at = clock.monotonic()
         if self._breaker.taken_back:
             take_back(self._breaker.taken_back, FIRST_PAUSE)
             self._breaker.taken_back = []
@@ -100,7 +100,7 @@ class Recorder:
         locked = set(rows) - set(rows.filter(pk__in=RawSQL(sql, [])))  # noqa: S611 ids are numbers
         self.refused += [one for one in self.pending if one[0].message.pk in locked]
         self.pending = [one for one in self.pending if one[0].message.pk not in locked]
-        self._look_for_locks, self._retry_refused_at = False, clock.monotonic() + _RETRY_REFUSED
+        self._look_for_locks, self._refused_at = False, clock.monotonic()
 
     def _store(self, batch: list[tuple[Job, Result]]) -> bool:
         """Store `batch`, the first results of `self.pending`. Return False if the database refuses them."""

@@ -133,7 +133,7 @@ class Worker:
 
     def stop(self) -> None:
         """Begin no new message, finish the messages in flight, and end. Safe to call in a signal handler."""
-        self._stop_requested = True
+        self._stop_requested, self.recorder.retry_after = True, 2.0
         self._end = self.statement_timeout.end = min(self._end, clock.monotonic() + _STOP_SECONDS)
         self.waker.wake()
 
@@ -323,8 +323,7 @@ class Worker:
             logger.warning("sms.database_conflict: trying again")
             runtime.current.sleep(0.05)
         else:
-            name = type(error).__name__
-            logger.error("sms.database_lost: %s; trying again", name)
+            logger.error("sms.database_lost: %s; trying again", type(error).__name__)
             self._next_renewal = 0.0
             runtime.current.sleep(0.5)
 

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -123,6 +125,51 @@ def test_a_locked_row_delays_no_other_message(on_postgres: System, tmp_path: Pat
         wait_for(lambda: on_postgres.counts() == {"sent": 204, "sending": 1}, 5, every=0.2)
         assert "sms.lease_lost" not in (tmp_path / "stderr").read_text()
     assert set(on_postgres.texts().values()) == {1}
+
+
+def test_the_result_of_a_row_that_was_locked_is_stored_before_the_worker_ends(on_postgres: System) -> None:
+    """Before the fix, the worker ran for 26 s more, lost the result, and the message was sent twice."""
+    on_postgres.environment["SMS_LEASE_SECONDS"] = "3"
+    on_postgres.sandbox.faults(latency_ms=1500)
+    on_postgres.queue(1)
+    worker = on_postgres.worker()
+    wait_for(lambda: on_postgres.counts() == {"sending": 1}, 60)
+    with psycopg.connect(on_postgres.database) as lock:
+        lock.execute("SELECT 1 FROM sms_smsmessage FOR UPDATE")
+        # The worker gives up its statement after two seconds, and sets the result aside.
+        wait_for(lambda: on_postgres.arrived() == 1, 20)
+        time.sleep(6)
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(20) == 0
+    assert on_postgres.counts() == {"sent": 1}
+
+
+def test_a_postgresql_that_hangs_and_cannot_cancel_stops_no_thread() -> None:
+    """Before the fix, psycopg held the GIL while it waited, so all requests stopped, and SIGTERM had no effect."""
+    code = """if True:
+        import socket, struct, threading, types
+        import django
+        import psycopg
+        django.setup()
+        from sms.worker import background
+
+        server = socket.create_server(("127.0.0.1", 0))
+
+        def serve():
+            client, _ = server.accept()
+            client.recv(1000)
+            for kind, body in ((b"R", bytes(4)), (b"K", bytes(8)), (b"Z", b"I")):
+                client.sendall(kind + struct.pack("!i", len(body) + 4) + body)
+            assert client.recv(1000) == b"", "the connection is closed"
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        port = server.getsockname()[1]
+        raw = psycopg.connect(host="127.0.0.1", port=port, sslmode="disable", gssencmode="disable")
+        background._shut_down(types.SimpleNamespace(vendor="postgresql", connection=raw))
+        thread.join()
+    """
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=30)
 
 
 def test_a_record_that_the_database_refuses(on_postgres: System) -> None:
