@@ -27,8 +27,7 @@ class Listener:
     def __init__(self, claimer: str) -> None:
         self._channel = f"sms_probe_{claimer}"
         self._listening: Any = None
-        self.notified = True
-        self.polling_only = False
+        self.notified, self.polling_only = True, False
         # Monotonic times just before and just after sending the probe that `check` examines, or None without a probe.
         self._probe: tuple[float, float] | None = None
         self._came_back_at, self._lost = 0.0, 0
@@ -73,8 +72,7 @@ class Listener:
         if channel == CHANNEL:
             self.notified = True
         elif channel == self._channel:
-            self._came_back_at = clock.monotonic()
-            self._lost = 0
+            self._came_back_at, self._lost = clock.monotonic(), 0
             if self.polling_only:
                 self.polling_only = False
                 logger.warning("sms.listening_again: NOTIFY arrives again")

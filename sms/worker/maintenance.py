@@ -45,9 +45,11 @@ def park() -> None:
         to_park, to_release = queued.filter(paused, lease_until=None), queued.exclude(lease_until=None).exclude(paused)
         for rows, lease_until in ((to_release, None), (to_park, F("expires_at"))):
             ids = list(rows.values_list("pk", flat=True)[: 10 * BATCH])
-            full = full or len(ids) == 10 * BATCH
             for start in range(0, len(ids), BATCH):
-                rows.filter(pk__in=ids[start : start + BATCH]).update(lease_until=lease_until)
+                with transaction.atomic():  # Skip rows that another transaction has locked. Otherwise all would wait.
+                    free = rows.filter(pk__in=ids[start : start + BATCH]).select_for_update(skip_locked=True)
+                    batch = SmsMessage.objects.filter(pk__in=list(free.values_list("pk", flat=True)))
+                    full |= batch.update(lease_until=lease_until) > 0 and len(ids) == 10 * BATCH
 
 
 # The batch is a CTE, because with outdated statistics PostgreSQL might run a subquery again for each row.

@@ -106,6 +106,20 @@ def test_maintenance_that_hangs_delays_the_end_of_a_pause_by_its_timeout(on_post
         wait_for(lambda: on_postgres.counts() == {"sent": 3}, 20)
 
 
+def test_a_locked_row_delays_no_other_message_of_a_pause(on_postgres: System) -> None:
+    """Before the fix, no message of an ended pause was released while another transaction had locked one of them."""
+    on_postgres.sql("INSERT INTO sms_smshold (kind, reason, actor, since) VALUES ('a', 'test', '', now())")
+    on_postgres.queue(3, kind="a")
+    on_postgres.worker("--maintenance", "0.2")
+    parked = "SELECT 1 FROM sms_smsmessage WHERE lease_until IS NOT NULL HAVING count(*) = 3"
+    wait_for(lambda: on_postgres.sql(parked), 60)
+    with psycopg.connect(on_postgres.database) as lock:
+        lock.execute("SELECT 1 FROM sms_smsmessage LIMIT 1 FOR UPDATE")
+        on_postgres.sql("DELETE FROM sms_smshold")
+        wait_for(lambda: on_postgres.counts() == {"sent": 2, "queued": 1}, 20)
+    wait_for(lambda: on_postgres.counts() == {"sent": 3}, 20)
+
+
 def test_a_locked_row_delays_no_other_message(on_postgres: System, tmp_path: Path) -> None:
     """Before the fix, both workers sent nothing while another transaction had locked one of their messages."""
     on_postgres.environment["SMS_LEASE_SECONDS"] = "3"
