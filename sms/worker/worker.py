@@ -169,7 +169,7 @@ class Worker:
 
     def _keep_leases(self) -> None:
         in_hand, now = self.recorder.in_hand, clock.monotonic()
-        if not in_hand or now < self._next_renewal:
+        if not in_hand or now < min(self._next_renewal, self.reaper.next_look):  # Renew before the reaper looks.
             return
         lost = in_hand.keys() - renew_leases(self.claimer, in_hand.keys(), self.options.lease)
         self._hold_leases(now)

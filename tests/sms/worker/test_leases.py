@@ -260,3 +260,21 @@ def test_a_worker_that_stands_still(on_postgres: System) -> None:
     for worker in (still, other):
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(30) == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_frees_no_message_of_its_own_after_a_lock(sandbox: Sandbox, settings: Any) -> None:
+    """While another transaction has locked a row, its lease cannot be renewed.
+
+    Before the fix, the worker could free such a message before it renewed the lease, and sent the message twice.
+    """
+    settings.SMS_DELIVERY = "worker"
+    queue_sms("0772123456", "x")
+    worker = Worker(Options(once=True))
+    [message] = claim(worker.claimer, 1, -60.0)
+    job = worker.recorder.in_hand[message.pk] = Job(message, partial(send_conversation, message, worker.config))
+    worker._hold_leases(clock.monotonic())
+    worker._turn()
+    worker.waker.close()
+    assert worker.recorder.in_hand == {message.pk: job}
+    assert SmsMessage.objects.get().status == "sending"
