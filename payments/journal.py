@@ -497,9 +497,9 @@ def _adopt(payment: Payment) -> None:
 
 
 def _book_opponent(payment: Payment) -> None:
-    """For a match made by a release without a journal, write the journal entry of the opponent's payment.
+    """If a release without a journal made the match, write the journal entry of the opponent's payment too.
 
-    That release left the opponent's payment unchanged, so that payment is not marked for adoption.
+    Such a release does not change the opponent's payment, so `adopt` would not find it.
     """
     found = current_use().opponent(payment)
     if found is None:

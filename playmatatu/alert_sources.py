@@ -16,7 +16,8 @@ from sms import clock
 from sms.alerts import Condition
 
 LATE = timedelta(minutes=1)
-# Missing refund messages are counted for this long after a stake expires. `game_worker` queues them for two days.
+# A refund message that was not queued is counted until this long after its stake expired. `game_worker` tries to queue
+# the message for two days.
 _ANNOUNCED_FOR = timedelta(days=1)
 # Counting stops at this number, so that large tables do not make a check slow.
 _MOST = 1000

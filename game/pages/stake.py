@@ -74,7 +74,10 @@ def _match_of(code: str, address: str) -> Entry:
 
 
 def _gone(request: HttpRequest, code: str, refusal: Refused, *, status: int) -> HttpResponse:
-    """Show why this match code cannot be joined. Without a form, nobody stakes against a stranger by mistake."""
+    """Show why this match code cannot be joined.
+
+    The page has no form for a stake, so that nobody stakes against a stranger by mistake.
+    """
     context = {
         "code": read_code(code),
         "message": refusal.translated(),

@@ -93,7 +93,7 @@ def ugx_of(sessions: "QuerySet[Session]") -> int:
 
 
 def close_one(session: Session, *, by: str, note: str) -> int:
-    """Book a match as paid from an account other than ours at the provider. Return the booked amount in UGX.
+    """Record that a match was paid out, but not from our account at the provider. Return the amount in UGX.
 
     Raises matches.Refused.
     """

@@ -1,4 +1,7 @@
-"""The rules for a match and its prize, as pure functions. Each of the two payments is a share of the prize."""
+"""The rules for a match and its prize, as pure functions.
+
+The payments of both players are the shares of the prize.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

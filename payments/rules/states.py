@@ -138,7 +138,7 @@ class Event:
     late: bool = False  # True if it is too late to send the payment request again.
     # LATE_SUCCESS: refund_due or prize. WORD: the place of money that arrives for a stake approved without money.
     place: Place = Place.NONE
-    becomes: State | None = None  # ADOPTED: the state that the payment's columns show.
+    becomes: State | None = None  # Only for ADOPTED: the state in the payment's columns.
 
 
 def facts_of(event: Event) -> dict[str, Any]:

@@ -142,7 +142,7 @@ def _reply(reply: Reply) -> Item:
 
 
 def _found(phones: list[Phone], find: str) -> list[Phone]:
-    """Return the phones that match `find`. If none matches a complete number, return a phone without items."""
+    """Return the phones that match `find`. For a complete number that no phone has, return one new phone."""
     if not find:
         return phones
     number = national(re.sub(r"[\s-]", "", find))

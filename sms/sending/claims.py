@@ -86,7 +86,7 @@ def renew_leases(claimer: str, ids: Collection[int], lease: float) -> set[int]:
     Do not renew all rows of `claimer`: a claim must expire if the database's response to it was lost.
     """
     renewed = _update_claimed(claimer, ids, f"lease_until = {clock.sql_after()}", lease)
-    if len(renewed) < len(ids):  # Rows that another transaction has locked are still claimed.
+    if len(renewed) < len(ids):  # The UPDATE skips rows that another transaction has locked.
         mine = SmsMessage.objects.filter(pk__in=ids, status=Status.SENDING, claim=claimer)
         renewed |= set(mine.values_list("pk", flat=True))
     return renewed

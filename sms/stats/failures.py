@@ -151,7 +151,7 @@ def _of_the_message(part: _Part, event: SmsEvent) -> bool:
 
 
 def _newest_success(since: datetime, which: Q) -> tuple[datetime | None, datetime | None]:
-    """Return the latest `sent_at` and `delivered_at` of the newest messages that match `which`.
+    """Return the latest `sent_at` and the latest `delivered_at` among the newest messages that match `which`.
 
     `since`: earliest queue time.
     """
