@@ -99,7 +99,7 @@ def text_match(
 
 
 @receiver(momo_status_changed)
-def text_payment(sender: Any, payment: Payment, previous_status: str, **kwargs: Any) -> None:
+def text_payment(sender: Any, payment: Payment, **kwargs: Any) -> None:
     if Payment.entry.is_cached(payment) and payment.entry.told_with_match:
         return
     with transaction.atomic():

@@ -14,7 +14,7 @@ from payments.signals import momo_status_changed, momo_success_repeated
 
 
 @receiver(momo_status_changed)
-def settle_entry(sender: Any, payment: Payment, previous_status: str, **kwargs: Any) -> None:
+def settle_entry(sender: Any, payment: Payment, **kwargs: Any) -> None:
     if payment.status == Payment.Status.SUCCESS:
         _activate(payment)
     elif payment.status == Payment.Status.FAILED:

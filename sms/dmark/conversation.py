@@ -8,7 +8,6 @@ import json
 import random
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import count
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from sms.conf import Config
@@ -208,7 +207,9 @@ def _refuse_bad_url(config: Config) -> None:
 def _request(spec: RequestSpec, token: str) -> Conversation[Any]:
     """Send one request with immediate retries. `spec.pauses` gives the pause before each retry."""
     budget = spec.budget
-    for attempt in count(1):
+    attempt = 0
+    while True:
+        attempt += 1
         reply: Reply | None = None
         outcome = error = None
         ms = 0
@@ -228,7 +229,6 @@ def _request(spec: RequestSpec, token: str) -> Conversation[Any]:
         if wait is None or not budget.allows(wait) or (yield Pause(wait)) is False:
             raise error
         budget.spent += wait
-    raise AssertionError("the loop returns or raises")
 
 
 def _error_for(failure: NoResponse, step: str) -> ProviderError:

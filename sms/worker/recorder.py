@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from django.db.models.expressions import RawSQL
+from django.db import transaction
 
 from sms import clock
 from sms.conf import PROVIDER
@@ -21,7 +21,6 @@ from sms.logs import get_logger
 from sms.models import SmsMessage, SmsWorker, Status
 from sms.sending import rate_limit
 from sms.sending.attempt import Result, conclude, settle
-from sms.sending.claims import skip_locked
 from sms.sending.results import store, take_back
 from sms.text.redaction import mask_phone
 from sms.worker.background import SignalSender
@@ -40,9 +39,11 @@ class Recorder:
         self._engine, self._breaker, self.signals = engine, breaker, SignalSender()
         self.in_hand: dict[int, Job] = {}
         self.pending: list[tuple[Job, Result]] = []
-        # Results that the database refuses. Their messages stay claimed. They are retried every `retry_after` seconds.
+        # Results that the database refuses, or whose rows are locked. They are retried every `retry_after` seconds.
         self.refused: list[tuple[Job, Result]] = []
-        self.retry_after, self._refused_at, self._look_for_locks, self.sent = 30.0, 0.0, False, 0
+        self.retry_after, self._refused_at = 30.0, 0.0
+        self._look_for_locks = False
+        self.sent = 0
         # The earliest time (monotonic) at which a retry is due, among the messages that this worker queued again.
         self.due_again = math.inf
 
@@ -81,8 +82,7 @@ class Recorder:
         if self.pending and self._look_for_locks:
             self._set_locked_aside()
         if self.pending and not self._store(self.pending):
-            # Store each result alone, so that one bad result does not block the others. If the database refuses a
-            # result, store it without DMark's response.
+            # One bad result must not block the others. A result that the database refuses is stored without details.
             for job, result in list(self.pending):
                 bare = replace(result, exchanges=[], provider_id="")
                 if not self._store([(job, result)]) and not self._store([(job, bare)]):
@@ -96,8 +96,8 @@ class Recorder:
         """Set aside the results of rows that another transaction has locked. Otherwise all results would wait."""
         pks = [job.message.pk for job, _ in self.pending]
         rows = SmsMessage.objects.filter(pk__in=pks).values_list("pk", flat=True)
-        sql = f"SELECT id FROM {SmsMessage._meta.db_table} WHERE id IN ({', '.join(map(str, pks))}) {skip_locked()}"  # noqa: S608
-        locked = set(rows) - set(rows.filter(pk__in=RawSQL(sql, [])))  # noqa: S611 ids are numbers
+        with transaction.atomic():
+            locked = set(rows) - set(rows.select_for_update(skip_locked=True, no_key=True))
         self.refused += [one for one in self.pending if one[0].message.pk in locked]
         self.pending = [one for one in self.pending if one[0].message.pk not in locked]
         self._look_for_locks, self._refused_at = False, clock.monotonic()

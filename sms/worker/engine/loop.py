@@ -66,8 +66,7 @@ class Job:
     since: float = field(default_factory=clock.monotonic)
 
     def __post_init__(self) -> None:
-        # Only requests after an ambiguous one are counted in advance. After a crash, `free_leases_over_before` counts
-        # the first request.
+        # Only requests after an ambiguous one are counted in advance. The reaper counts the first one after a crash.
         self.counted = not self.message.ambiguous_requests
 
     def mark(self, step: str) -> None:
@@ -158,7 +157,7 @@ class Engine:
 
     def quit(self, seconds: float) -> bool:
         """End the engine and cut off the requests in flight. Return False if this takes longer than `seconds`."""
-        self.tokens.asked.put(None)
+        self.tokens.asked.put(None)  # Ends the thread of the tokens.
         self._quit = True
         self.waker.wake()
         self._thread.join(seconds)
