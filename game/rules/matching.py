@@ -27,8 +27,11 @@ def _waiting(amount: int, player: int, now: datetime) -> "QuerySet[Entry]":
     return (
         Entry.objects.select_for_update(of=("self",), no_key=True)
         .filter(stake_amount=amount, status=Entry.Status.OPEN, expires_at__gt=now)
-        # Select only entries whose money has arrived or that count as paid without money (MOMO_AUTO_APPROVE).
-        .filter(Q(payment__place="in_use") | Q(payment__collected_at=None))
+        # Select only entries whose money has arrived or that count as paid without money (MOMO_AUTO_APPROVE). A release
+        # without a journal does not set `place`.
+        .filter(
+            Q(payment__place="in_use") | Q(payment__collected_at=None) | Q(payment__version=0) | Q(payment__stale=True)
+        )
         # Leave out payments that are contested (the provider contradicted their status), due for refund or refunded.
         .filter(payment__contested=False, payment__refund_due=False, payment__refunded_at=None)
         .exclude(player_id=player)

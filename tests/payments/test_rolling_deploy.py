@@ -1,6 +1,9 @@
 """During a deploy, the former release writes the same tables without a journal."""
 
+import threading
+import time
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,9 +12,11 @@ from django.test import Client
 from django.utils import timezone
 
 from game.models import Entry, Player
+from game.signals import session_committed
 from payments import journal, ledger, reconciliation, services
 from payments.models import Payment, PaymentEvent
 from payments.rules.states import Account
+from tests.crowd import together
 from tests.game_helpers import ALICE, BOB, paid_stake, stake
 from tests.payments.helpers import fresh
 
@@ -61,6 +66,22 @@ def match_by_former_release(waiting: Entry, paid: Entry, now: datetime) -> None:
             "opened_at = COALESCE(opened_at, %s), expires_at = COALESCE(expires_at, %s) WHERE id = %s",
             now, now + timedelta(hours=1), entry.pk,
         )  # fmt: skip
+
+
+def waiting_by_former_release(client: Client) -> Entry:
+    """A stake accepted by this release, and settled and activated by the former release."""
+    now = timezone.now()
+    entry = Entry.objects.get(pk=stake(client, ALICE)["queue_id"])
+    sql(
+        "UPDATE payments_payment SET status = 'SUCCESS', settled_at = %s, settled_by = 'callback', collected_at = %s "
+        "WHERE id = %s",
+        now, now, entry.payment_id,
+    )  # fmt: skip
+    sql(
+        "UPDATE game_entry SET status = 'queued', opened_at = %s, expires_at = %s WHERE id = %s",
+        now, now + timedelta(minutes=30), entry.pk,
+    )  # fmt: skip
+    return entry
 
 
 def balances() -> dict[Account, int]:
@@ -113,22 +134,59 @@ def test_a_match_that_this_release_made_is_booked_once(client: Client) -> None:
 
 
 def test_a_payment_that_the_former_release_settled_waits(client: Client) -> None:
-    """This release accepted the stake, and the former release received its callback."""
-    now = timezone.now()
-    placed = stake(client, ALICE)
-    entry = Entry.objects.get(pk=placed["queue_id"])
-    sql(
-        "UPDATE payments_payment SET status = 'SUCCESS', settled_at = %s, settled_by = 'callback', collected_at = %s "
-        "WHERE id = %s",
-        now, now, entry.payment_id,
-    )  # fmt: skip
-    sql(
-        "UPDATE game_entry SET status = 'queued', opened_at = %s, expires_at = %s WHERE id = %s",
-        now, now + timedelta(minutes=30), entry.pk,
-    )  # fmt: skip
+    entry = waiting_by_former_release(client)
     assert fresh(entry.payment).stale
     services.work_once()
     assert balances() == {Account.OPENING: -1000, Account.WAITING: 1000}
+    assert_journals_agree()
+
+
+@pytest.mark.parametrize("created_by_former_release", [False, True])
+def test_a_stake_that_the_former_release_activated_is_matched(
+    client: Client, *, created_by_former_release: bool
+) -> None:
+    entry = waiting_by_former_release(client)
+    if created_by_former_release:
+        Payment.objects.update(version=0, stale=False)
+    other = paid_stake(client, BOB)
+    assert other.session is not None
+    entry.refresh_from_db()
+    assert entry.session == other.session
+    services.work_once()
+    assert balances() == {Account.PROVIDER: 1000, Account.OPENING: -1000, Account.IN_MATCH: 2000}
+    assert_journals_agree()
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite runs one write transaction at a time")
+def test_a_stake_that_is_matched_while_it_is_adopted_is_booked_in_its_match(client: Client) -> None:
+    entry = waiting_by_former_release(client)
+    paused, goes_on, adopting = threading.Event(), threading.Event(), threading.Event()
+
+    def pause(sender: Any, **_: Any) -> None:
+        paused.set()
+        goes_on.wait(10)
+
+    def adopt() -> None:
+        adopting.set()
+        journal.adopt()
+
+    session_committed.connect(pause)
+    try:
+        payer = threading.Thread(target=together, args=(partial(paid_stake, Client(), BOB),))
+        payer.start()
+        assert paused.wait(10)
+        adoption = threading.Thread(target=together, args=(adopt,))
+        adoption.start()
+        assert adopting.wait(10)
+        time.sleep(0.3)
+    finally:
+        goes_on.set()
+        session_committed.disconnect(pause)
+    payer.join(20)
+    adoption.join(20)
+    entry.refresh_from_db()
+    assert entry.session is not None
+    assert balances() == {Account.PROVIDER: 1000, Account.OPENING: -1000, Account.IN_MATCH: 2000}
     assert_journals_agree()
 
 
