@@ -1,4 +1,9 @@
+from functools import partial
+
 from django.apps import AppConfig
+
+# Seconds after which the database's clock is read again. Until then, a step of this clock is not noticed.
+_READ_CLOCK_EVERY = 5.0
 
 
 class GameConfig(AppConfig):
@@ -12,12 +17,14 @@ class GameConfig(AppConfig):
         from game import notifications
         from game import checks, keys, sms_owner  # noqa: F401
         from game.payment_use import USE
-        from payments import signals
+        from payments import database, signals
+        from sms import clock
         from sms.clicks import watch
         from sms.owners import register, register_samples
         from sms.suppression import register_transactional
 
         signals.register(USE)
+        database.use_clock(partial(clock.now, every=_READ_CLOCK_EVERY))
         watch("match_found", "private_invite")
         register(keys.SESSION, sms_owner.of_session, sms_owner.matches_worth_sending)
         worth = sms_owner.payments_worth_sending, sms_owner.payments_worth_resending

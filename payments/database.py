@@ -4,15 +4,15 @@ PostgreSQL usually waits for the disk at each commit. It writes its log in order
 commits. Therefore the handling of a callback waits only once, before the response is sent.
 """
 
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from typing import Any, TypeVar
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 from django.db.backends.signals import connection_created
 from django.db.models import BooleanField, Func, Model, QuerySet, TextField, Value
+from django.utils import timezone
 
 Row = TypeVar("Row", bound=Model)
 
@@ -72,23 +72,22 @@ def _limit_idle_transactions(connection: Any, **_: object) -> None:
             cursor.execute("SET idle_in_transaction_session_timeout = '1min'")
 
 
-# Seconds after which the database's clock is read again. In between, `now` uses this process's monotonic clock.
-_ASK_EVERY = 5.0
-# The last reading of the database's clock, and the value of the monotonic clock at that moment.
-_known: list[tuple[datetime, float]] = []
+_clock: Callable[[], datetime] = timezone.now
+
+
+def use_clock(clock: Callable[[], datetime]) -> None:
+    """Set the clock of this app. Without this call, it is this machine's clock.
+
+    The app that uses payments sets a clock of the database, which is the same on all machines. It uses that clock too,
+    so that its own times and those of payments can be compared.
+    """
+    global _clock
+    _clock = clock
 
 
 def now() -> datetime:
-    """Return the database's time in UTC. All machines get the same time, so claims and schedules can use it."""
-    if connection.vendor != "postgresql":
-        return datetime.now(timezone.utc)
-    if not _known or time.monotonic() - _known[0][1] > _ASK_EVERY:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT clock_timestamp()")
-            found: datetime = cursor.fetchone()[0]
-        _known[:] = [(found.astimezone(timezone.utc), time.monotonic())]
-    found, at = _known[0]
-    return found + timedelta(seconds=time.monotonic() - at)
+    """Return the time in UTC. Claims and schedules use it."""
+    return _clock()
 
 
 # A column for a SELECT. If a query contains this column, its transaction commits without waiting for the disk.

@@ -1,7 +1,8 @@
 """Three clocks: the monotonic clock of this process, the clock of this machine, and the clock of the database.
 
 Only the database's clock decides about claims, leases and expiry, because the clocks of several machines differ. `now`
-reads it at most once a minute, and adds the monotonic time since the last reading.
+reads it once a minute or more often, and adds the monotonic time since the last reading. All callers in a process share
+the last reading, so that times which are only milliseconds apart are in the right order.
 """
 
 import time as _time
@@ -58,18 +59,18 @@ def time() -> float:
     return current.time()
 
 
-def now(*, ask: bool = True) -> datetime:
+def now(*, ask: bool = True, every: float = _ASK_EVERY) -> datetime:
     """Return the database's time as an aware datetime.
 
-    With `ask=False`, no query is run: the time is computed from the last query. If there was none, it is this machine's
-    time.
+    `every`: after this many seconds, the database's clock is read again. With `ask=False`, no query is run: the time is
+    computed from the last query. If there was none, it is this machine's time.
     """
     if not current.asks_database():
         return current.utc()
     known = current.known
     if known is None and not ask:
         return current.utc()
-    if known is None or (ask and monotonic() - known[1] > _ASK_EVERY):
+    if known is None or (ask and monotonic() - known[1] > every):
         before = monotonic()
         said = read()
         # Assume that the database read its clock halfway through the round trip.

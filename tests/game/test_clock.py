@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from game.models import Entry
 from game.rules.ending import expire_old
+from payments import database
 from sms import clock
 from tests.game_helpers import ALICE, BOB, age, stake, status
 
@@ -60,3 +61,12 @@ def test_it_is_read_now_and_then_and_never_runs_backwards(monkeypatch: Any, djan
     monkeypatch.setattr("sms.clock.current.known", None)
     with django_assert_num_queries(1):
         assert abs((clock.now() - timezone.now()).total_seconds()) < 5
+
+
+def test_stakes_payments_and_messages_take_their_times_from_the_same_reading(monkeypatch: Any) -> None:
+    """Otherwise the timeline could show a callback before its stake."""
+    last = clock.now() - timedelta(hours=1)
+    monkeypatch.setattr("sms.clock.current.known", (last, clock.monotonic() - 4))
+    assert [(moment() - last) // timedelta(minutes=1) for moment in (database.now, clock.now)] == [0, 0]
+    monkeypatch.setattr("sms.clock.current.known", (last, clock.monotonic() - 6))
+    assert [(moment() - last) // timedelta(minutes=1) for moment in (clock.now, database.now, clock.now)] == [0, 60, 60]
