@@ -548,7 +548,7 @@ def _found(payment: Payment) -> tuple[State, str]:
     state = state._replace(approved=False, ordered_at=None, back=Place.NONE)
     place = current_use().place_of(payment)
     if place is Place.WAITING:
-        # The entry may be matched at this moment. Wait for the end of that transaction.
+        # Another transaction may be matching this entry now. Wait until it ends.
         place = current_use().hold(payment)
     if payment.contested and payment.status == Status.SUCCESS:
         back = Place.IN_MATCH if place is Place.IN_MATCH else Place.REFUND_DUE

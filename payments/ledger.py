@@ -148,7 +148,7 @@ def wrong_hours(since: datetime) -> Iterator[str]:
 
 
 def _moves(start: datetime | None = None, end: datetime | None = None) -> Moves:
-    """Return the sums of postings in a period of whole hours, with the withdrawals and fees that operators entered."""
+    """Return the sums of a period of whole hours: the ledger's postings, and operators' withdrawals and fees."""
     # Look up the last stored hour only once. If a worker stored an hour between two look-ups, it would count twice.
     last = AccountHour.objects.aggregate(last=Max("hour"))["last"]
     span = {name: moment for name, moment in (("hour__gte", start), ("hour__lt", end)) if moment is not None}

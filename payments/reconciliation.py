@@ -50,7 +50,7 @@ class _Compared(NamedTuple):
 
 
 def differences(since: datetime) -> Iterator[Difference]:
-    """Yield differences between our payments and the provider's, problems in the ledger, and refunds due.
+    """Yield payments that differ from the provider's records, problems in the ledger, and refunds that are due.
 
     Compare only the payments with a creation, settlement or event after `since`.
     """

@@ -68,7 +68,7 @@ def unused(payment: Payment) -> None:
 
 
 def _moved(payment: Payment, kind: Kind, place: Place) -> None:
-    # No savepoint, because the caller already has one. A second savepoint would cost two statements.
+    # No savepoint: after an error the caller rolls back anyway. A savepoint would cost two statements.
     with transaction.atomic(savepoint=False):
         journal.ensure_adopted(payment)
         journal.take(payment, Event(kind), place=place)

@@ -35,9 +35,9 @@ _WORDS = {Said.SUCCESS: Word.SUCCESSFUL, Said.FAILED: Word.FAILED, Said.OTHER: W
 
 
 def next_pause(elapsed: float) -> float | None:
-    """Return the seconds until the next poll, or None after a day.
+    """Return the seconds until the next poll, or None if `elapsed` is a day or more.
 
-    `elapsed`: seconds since the payment request, the notification or the order of the payout.
+    `elapsed`: seconds since the payment was requested, the notification arrived, or the payout was ordered.
     """
     elapsed = max(0.0, elapsed)  # `elapsed` can be negative after the database's clock was set back.
     for point in _FIRST:

@@ -24,7 +24,7 @@ _MOST = 1000
 
 
 def late_counts() -> dict[str, int]:
-    """Return, by kind of work, the number of rows whose work is over a minute late, at most 1,000 each."""
+    """Return, by kind of work, the number of rows whose work is more than a minute late, at most 1,000 each."""
     late = clock.now() - LATE
     rows: dict[str, QuerySet[Any]] = {
         "stakes_to_end": Entry.objects.filter(status=Entry.Status.OPEN, expires_at__lt=late),

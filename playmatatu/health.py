@@ -35,7 +35,10 @@ router = Router(tags=["operation"])
 
 @router.api_operation(["GET", "HEAD"], "/health", response={200: Health, 503: Health}, summary="State of the service")
 def health(request: HttpRequest) -> HttpResponse:
-    """Return the state of each part. `late`: work is over a minute late. `none`: a needed worker is not running."""
+    """Return the state of each part.
+
+    `late`: work is overdue by more than a minute. `none`: a needed worker is not running.
+    """
     end = time.monotonic() + PROBE_SECONDS
     # Separate threads check the database and the cache, so that a check that hangs does not delay the response.
     results = {name: probe.start() for name, probe in _PROBES.items()}

@@ -17,7 +17,7 @@ _NOTICE = re.compile(r"(/momo/dmarkpay/\d+)\.[\w-]+")
 
 
 def hidden(text: str) -> str:
-    """Return the text without credentials, phone numbers and signatures of notification URLs."""
+    """Hide credentials, the middle digits of phone numbers, and the signatures in notification URLs."""
     return _NOTICE.sub(r"\1.[hidden]", redact(text))
 
 

@@ -200,7 +200,10 @@ def order_invite(entry: Entry, invite_phone: str) -> None:
 
 
 def admit_invite(entry: Entry) -> None:
-    """Lock the invited phone number and check the limits on invites again. The entry is not saved."""
+    """Lock the invited phone number, check the limits on invites again, and set the result on `entry`.
+
+    The caller saves `entry`.
+    """
     if entry.invite_phone:
         lock_recipient(entry.invite_phone)
         order_invite(entry, entry.invite_phone)

@@ -174,7 +174,7 @@ class Worker:
         lost = in_hand.keys() - renew_leases(self.claimer, in_hand.keys(), self.options.lease)
         self._hold_leases(now)
         if lost:
-            # Requests in flight continue, but their results are stored only if DMark accepts the message.
+            # The requests for these messages continue, but without a lease only an acceptance by DMark is stored.
             for pk in lost:
                 in_hand[pk].lose_lease()
             logger.warning("sms.lease_lost: %d messages lost their lease", len(lost), extra={"messages": len(lost)})

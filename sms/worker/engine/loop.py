@@ -100,7 +100,7 @@ class Engine:
         self._counted: deque[tuple[Job, Request]] = deque()
         # After this time (monotonic), no job begins and no send request is written.
         self.leases_hold_until = 0.0
-        # If True, requests in flight finish without immediate retries.
+        # While `draining` is True, requests in flight finish without immediate retries.
         self.draining = self._owner_told = self._quit = False
         self.recorded, self.low_water = 0, -1
         self.waker = Waker()
