@@ -21,7 +21,7 @@ SUBJECTS = {
     },
     "payments": {
         "": "reconciliation payments asking collecting callbacks money_races payments_admin refunding append_only "
-        "ledger hot_statements"
+        "rolling_deploy ledger hot_statements"
     },
     "sms": {
         "": "outbox clock owners prune",
