@@ -198,14 +198,12 @@ def _take(payment: Payment, claimed: Payment, answer: Answer, known_by: str) -> 
             payment.save(update_fields=also)
         journal.note_poll(payment, cause)
         return False
+    # If a payout was ordered or a notification arrived during this poll, only the next poll confirms the payment.
+    # `began` does not show this if the database's clock was set back.
+    times = ("payout_ordered_at", "answer_owed_since")
+    confirms = all(getattr(payment, name) == getattr(claimed, name) for name in times)
     began = claimed.last_ask_at or database.now()
-    for since in ("payout_ordered_at", "answer_owed_since"):
-        at = getattr(payment, since)
-        if at is not None and at != getattr(claimed, since):
-            # The payout was ordered, or the notification arrived, during this poll. If the database's clock was set
-            # back too, `began` can be later.
-            began = min(began, at)
-    outcome = matches.take_word(payment, _WORDS[answer.said], began=began, polled=True, cause=cause, also=also)
+    outcome = matches.take_word(payment, _WORDS[answer.said], began=began, polled=confirms, cause=cause, also=also)
     return any(effect.name == "pay_out" for effect in outcome.effects)
 
 

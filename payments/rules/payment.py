@@ -236,7 +236,7 @@ def _word(state: State, event: Event, now: datetime) -> Outcome:
         known = known._replace(settled_by="", ok_at=began if event.polled else state.ok_at)
     again: tuple[Effect, ...] = ()
     if state.owed_since is not None and event.polled:
-        if began > state.owed_since or began <= now < state.owed_since:
+        if began > state.owed_since or now < state.owed_since:
             known = known._replace(owed_since=None)
         else:
             again = (Effect("poll"),)
