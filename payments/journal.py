@@ -357,9 +357,10 @@ def note_signal(payment: Payment, *, failed: bool) -> None:
 
 def tell_again(payment: Payment) -> bool:
     """Send the signal about the current status of a locked payment again. Return False if a receiver fails again."""
+    ensure_adopted(payment)
     if payment.contested:
-        was_paid = payment.status == Payment.Status.SUCCESS
-        _send(payment_contested, payment, said=Status.FAILED.value if was_paid else Status.SUCCESS.value)
+        is_gone = payment.place == Place.CONTESTED.value
+        _send(payment_contested, payment, said=Status.FAILED.value if is_gone else Status.SUCCESS.value)
     elif payment.status == Payment.Status.SUCCESS:
         _send(momo_success_repeated, payment)
     else:

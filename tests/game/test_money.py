@@ -19,6 +19,7 @@ from game.signals import refund_became_due
 from payments import journal, ledger, matches, refunds, services
 from payments.models import Payment
 from payments.rules.states import Account, Kind
+from payments.signals import payment_contested
 from sms.models import SmsMessage
 from sms.text.segments import segments
 from tests.crowd import together
@@ -230,6 +231,24 @@ def test_the_message_about_late_money_is_queued_again_after_an_error(client: Cli
         paid(client, placed, ALICE)
     assert services.tell_again() == (1, 0)
     assert kinds() == ["payment_failed", "payment_held"]
+
+
+def test_the_signal_about_late_money_that_was_taken_back_is_repeated_correctly(client: Client) -> None:
+    placed, said = stake(client, ALICE), []
+
+    def fail(**kwargs: Any) -> None:
+        said.append(kwargs["said"])
+        raise ZeroDivisionError
+
+    for word in ("FAILED", "SUCCESS"):
+        paid(client, placed, ALICE, word)
+    payment_contested.connect(fail)
+    try:
+        paid(client, placed, ALICE, "FAILED")
+        assert services.tell_again() == (0, 1)
+    finally:
+        payment_contested.disconnect(fail)
+    assert said == ["FAILED", "FAILED"]
 
 
 def test_late_money_of_a_closed_dispute_is_told_once(client: Client, settings: Any) -> None:

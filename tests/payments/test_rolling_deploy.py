@@ -17,7 +17,7 @@ from payments import journal, ledger, reconciliation, services
 from payments.models import Payment, PaymentEvent
 from payments.rules.states import Account
 from tests.crowd import together
-from tests.game_helpers import ALICE, BOB, paid_stake, stake
+from tests.game_helpers import ALICE, BOB, paid, paid_stake, stake
 from tests.payments.helpers import fresh
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -187,6 +187,17 @@ def test_a_stake_that_is_matched_while_it_is_adopted_is_booked_in_its_match(clie
     entry.refresh_from_db()
     assert entry.session is not None
     assert balances() == {Account.PROVIDER: 1000, Account.OPENING: -1000, Account.IN_MATCH: 2000}
+    assert_journals_agree()
+
+
+def test_a_stale_payment_is_activated_when_its_signal_is_repeated(client: Client, monkeypatch: Any) -> None:
+    placed = stake(client, ALICE)
+    with monkeypatch.context() as broken:
+        broken.setattr("game.payment_receivers.activate_paid", lambda payment: 1 / 0)
+        paid(client, placed, ALICE)
+    Payment.objects.update(stale=True)
+    assert services.tell_again() == (1, 0)
+    assert balances() == {Account.PROVIDER: 1000, Account.WAITING: 1000}
     assert_journals_agree()
 
 
