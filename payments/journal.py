@@ -376,11 +376,14 @@ def _timed_out(answers: list[tuple[Any, Any]]) -> OperationalError | None:
 
 
 def raise_if_lost(answers: list[tuple[Any, Any]]) -> None:
-    """If the transaction cannot continue, re-raise the first exception in the result of `send_robust`."""
+    """If the transaction cannot continue, re-raise an exception in the result of `send_robust`.
+
+    A lost connection comes before a bug in another receiver, so that the response is 503 and not 500.
+    """
     if connection.needs_rollback:
-        for _receiver, answer in answers:
-            if isinstance(answer, Exception):
-                raise answer
+        errors = [answer for _receiver, answer in answers if isinstance(answer, Exception)]
+        if errors:
+            raise next((error for error in errors if isinstance(error, OperationalError)), errors[0])
 
 
 def raise_if_timed_out(answers: list[tuple[Any, Any]]) -> None:

@@ -388,6 +388,18 @@ def test_a_callback_whose_connection_is_lost_in_a_receiver_is_a_503(
     assert _kinds("0772009771") == (["payment_success", "match_found"] if kind == "match_found" else [])
 
 
+def test_a_callback_whose_connection_is_lost_after_a_bug_in_another_receiver_is_a_503(
+    client: Client, monkeypatch: Any
+) -> None:
+    body = callback_body(stake(client, "0772009791"), "0772009791")
+    with monkeypatch.context() as patched:
+        patched.setattr("game.payment_receivers.activate_paid", lambda payment: 1 / 0)
+        patched.setattr("game.notifications._text_success", _lose_connection)
+        assert callback(client, body).status_code == 503
+    assert callback(client, body).status_code == 200
+    assert _kinds("0772009791") == ["payment_success"]
+
+
 @pytest.mark.parametrize("step", ["cancel", "refund"])
 def test_an_end_whose_connection_is_lost_in_a_receiver_is_repeated(client: Client, step: str, monkeypatch: Any) -> None:
     paid(client, stake(client, "0772009781"), "0772009781")
