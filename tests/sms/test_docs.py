@@ -15,7 +15,7 @@ from django.utils import timezone
 from sms import clock, conf, outbox
 from sms.dlr import statuses
 from sms.errors import SmsError
-from sms.models import SmsMessage, SmsSuppression, Status
+from sms.models import SmsMessage, SmsPause, SmsSuppression, Status
 from sms.sending import pauses
 from sms.sending.attempt import Result
 from sms.sending.claims import claim, free_leases_over_before
@@ -137,6 +137,10 @@ def test_the_diagram_shows_every_change_of_status_and_no_other(sandbox: Sandbox)
     seen |= {(NEW, outbox.queue_sms("0772123456", "x").status)}
     SmsSuppression.objects.create(phone="+256772123457", reason="complained")
     seen |= {(NEW, outbox.queue_sms("0772123457", "x").status)}
+    SmsPause.objects.create(reason="why", actor="operator")
+    with pytest.raises(SmsError):
+        outbox.send_sms("0772123458", "x")
+    seen |= {(NEW, SmsMessage.objects.latest("pk").status)}
     assert drawn - {(NEW, "disabled")} == seen
 
 
