@@ -12,7 +12,7 @@ _ALPHABET = _GSM | _GSM_ESCAPED
 
 @dataclass(frozen=True, slots=True)
 class Segments:
-    """The size of a text. `length`: units of the encoding, of which some characters take two. `count`: segments."""
+    """The size of a text. `length`: code units (some characters take two). `count`: number of segments."""
 
     encoding: str
     length: int
