@@ -14,7 +14,8 @@ from payments.rules.states import Place
 
 # Sent when the status of a payment has changed. Arguments: `payment`, `previous_status`.
 momo_status_changed = Signal()
-# Sent again for a payment that succeeded, so that receivers complete interrupted work. Argument: `payment`.
+# Sent if the success of a payment is reported again, or if a receiver failed, so that receivers complete interrupted
+# work. Argument: `payment`.
 momo_success_repeated = Signal()
 # Sent when the provider contradicts the payment's final status. May be repeated, so receivers must be idempotent.
 # Arguments: `payment`, `said` (SUCCESS or FAILED; FAILED also stands for an unknown word).

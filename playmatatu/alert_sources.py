@@ -16,8 +16,8 @@ from sms import clock
 from sms.alerts import Condition
 
 LATE = timedelta(minutes=1)
-# A refund message that was not queued is counted until this long after its stake expired. `game_worker` tries to queue
-# the message for two days.
+# A missing refund message counts as late work for this long after its stake expired. `game_worker` tries to queue the
+# message for longer: until two days after the expiry.
 _ANNOUNCED_FOR = timedelta(days=1)
 # Counting stops at this number, so that large tables do not make a check slow.
 _MOST = 1000

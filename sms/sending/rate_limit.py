@@ -65,7 +65,7 @@ def _add(entries: dict[int, tuple[str, str]], window: int) -> dict[int, bool | N
 
 
 def _held_by_table(messages: Sequence[ClaimedMessage], window: int) -> dict[int, float]:
-    """Apply the rate limit with the message table. Return each delayed message's waiting seconds, by message id."""
+    """Apply the rate limit with the message table. Return the seconds that each delayed message must wait, by id."""
     now = clock.now()
     mine = {message.pk for message in messages}
     recent = SmsMessage.objects.filter(
