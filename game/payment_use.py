@@ -1,6 +1,7 @@
 """The state of a payment's stake, for the `payments` app.
 
-If a paid stake ends without a match, its money is due for refund at once, even before the stake's status is `expired`.
+If a paid stake has found no match by its expiry time, its money is due for refund from that moment, even if the status
+of the stake is not `expired` yet.
 """
 
 from django.db.models import Q

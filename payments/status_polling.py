@@ -17,8 +17,8 @@ from payments.rules.states import Event, Kind, Word
 
 logger = logging.getLogger("payments")
 
-# Each of a payment's first AT_ONCE notifications triggers a poll at once. A later one triggers a poll no sooner than GAP
-# seconds after the payment's last poll.
+# Each of a payment's first AT_ONCE notifications triggers a poll at once. A later one triggers a poll no sooner than
+# GAP seconds after the payment's last poll.
 AT_ONCE = 3
 GAP = 3.0
 # Longest claim of a poll, in seconds. It is short, so that a crash does not delay a player who has paid.

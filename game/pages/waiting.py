@@ -47,7 +47,7 @@ logger = logging.getLogger("game.link")
 @never_cache
 @require_safe
 def find(request: HttpRequest) -> HttpResponse:
-    """Redirect to the stake of the token `pt` from an SMS, or without a token to this browser's newest stake."""
+    """Redirect to the stake of the token `pt` (from an SMS), or to this browser's newest stake if there is no token."""
     if token := request.GET.get("pt", ""):
         return _follow_link(request, token)
     stakes = own_stakes(request)

@@ -27,8 +27,8 @@ def _waiting(amount: int, player: int, now: datetime) -> "QuerySet[Entry]":
     return (
         Entry.objects.select_for_update(of=("self",), no_key=True)
         .filter(stake_amount=amount, status=Entry.Status.OPEN, expires_at__gt=now)
-        # Select only entries whose money has arrived or that count as paid without money (MOMO_AUTO_APPROVE). A release
-        # without a journal does not set `place`.
+        # Select only entries whose money has arrived or that count as paid without money (MOMO_AUTO_APPROVE). Payments
+        # that an older version of this software has changed (`version` 0 or `stale`) have no `place`.
         .filter(
             Q(payment__place="in_use") | Q(payment__collected_at=None) | Q(payment__version=0) | Q(payment__stale=True)
         )

@@ -155,7 +155,7 @@ def _shut_down(connection: Any) -> None:
     raw = connection.connection
     if connection.vendor == "postgresql" and raw is not None:
         with socket.socket(fileno=os.dup(raw.fileno())) as copy:
-            # Cancel the statement too: it may keep rows locked. Before libpq 17, nothing is canceled: it could block.
+            # Also cancel the statement, which may hold row locks. With libpq before 17, the cancel request could block.
             with suppress(Exception):
                 raw.pgconn.cancel_conn()
                 raw.cancel_safe(timeout=1.0)
