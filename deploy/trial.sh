@@ -2,7 +2,8 @@
 # usage: deploy/trial.sh FOLDER: executes the sh blocks of docs/production.md in order, in an empty folder and on free ports.
 # The page's folders /etc, /srv and /var are below FOLDER/root. systemd, apt, users and certbot are replaced by small programs
 # in FOLDER/bin. PostgreSQL, Redis, nginx with TLS and the service itself are real. The sandbox replaces DMark and DMarkPay.
-# At a mark `<!-- trial: name -->` of the page, the function `at_name` below runs.
+# As a reader does, the trial replaces play.example.com with another host name. At a mark `<!-- trial: name -->` of the page, the
+# function `at_name` below runs.
 # Needed: PostgreSQL's programs, Debian's nginx, openssl, curl, patch, and redis-server (or its path in REDIS_SERVER).
 # UV: the path of uv, which installs ten times as fast as pip. COMPILED: an environment of uv that already has bytecode.
 set -euo pipefail
@@ -15,8 +16,8 @@ PATH=$FOLDER/bin:$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail 
 REDIS_SERVER=${REDIS_SERVER:-redis-server} UV=${UV:-} COMPILED=${COMPILED:-}
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 DB=$(free_port) CACHE=$(free_port) SITE=$(free_port) HTTP=$(free_port) TLS=$(free_port) PROVIDER=$(free_port)
-export FOLDER ROOT PATH REDIS_SERVER UV COMPILED DB CACHE SITE HTTP TLS PROVIDER
-host=play.example.com public=https://play.example.com:$TLS
+host=stakes.example.org public=https://stakes.example.org:$TLS
+export FOLDER ROOT PATH REDIS_SERVER UV COMPILED DB CACHE SITE HTTP TLS PROVIDER host
 # PostgreSQL refuses to run as root.
 as_nobody=()
 [ "$(id -u)" != 0 ] || as_nobody=(runuser -u nobody --)
@@ -90,9 +91,9 @@ exec /usr/bin/install "${arguments[@]}"
 EOF
 program certbot <<'EOF'
 #!/bin/sh
-folder=$ROOT/etc/letsencrypt/live/play.example.com
+folder=$ROOT/etc/letsencrypt/live/$host
 mkdir -p "$folder"
-exec openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=play.example.com -addext subjectAltName=DNS:play.example.com \
+exec openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj "/CN=$host" -addext "subjectAltName=DNS:$host" \
     -keyout "$folder/privkey.pem" -out "$folder/fullchain.pem" 2>/dev/null
 EOF
 # Change the configuration made by the page: use free ports and paths below FOLDER.
@@ -162,7 +163,7 @@ done
 EOF
 
 at_fill_in() {
-    sed -i -e "s/127.0.0.1:5432/127.0.0.1:$DB/" -e "s/127.0.0.1:6379/127.0.0.1:$CACHE/" \
+    sed -i -e "s/play\.example\.com/$host/" -e "s/127.0.0.1:5432/127.0.0.1:$DB/" -e "s/127.0.0.1:6379/127.0.0.1:$CACHE/" \
         -e "s#^SMS_SERVICE_BASE_URL=.*#SMS_SERVICE_BASE_URL=http://127.0.0.1:$PROVIDER#" \
         -e "s/^SMS_SERVICE_USERNAME=.*/SMS_SERVICE_USERNAME=operator/" -e 's/^SMS_SERVICE_PASSWORD=.*/SMS_SERVICE_PASSWORD=a$b#c/' \
         -e "s/^DMARK_PAY_USERNAME=.*/DMARK_PAY_USERNAME=operator/" -e "s/^DMARK_PAY_PASSWORD=.*/DMARK_PAY_PASSWORD=x-9152-y/" \
@@ -172,6 +173,8 @@ at_fill_in() {
     echo $! >"$FOLDER/pids/sandbox.pid"
     until_true 60 curl -sf "http://127.0.0.1:$PROVIDER/inbox.json"
 }
+
+at_edit_nginx() { sed -i "s/play\.example\.com/$host/" "$ROOT/etc/nginx/sites-available/playmatatu"; }
 
 ask() { curl -sS --max-time 20 --cacert "$ROOT/etc/letsencrypt/live/$host/fullchain.pem" --resolve "$host:$TLS:127.0.0.1" "$@"; }
 status() { ask -o /dev/null -w '%{http_code}' "$@"; }
@@ -208,7 +211,7 @@ at_compare_copy() { expect "messages in the copy" "$(count playmatatu)" "$(count
 
 awk '/^```sh$/ { inside = 1; next } /^```/ { inside = 0 } inside
     /^## [0-9]/ { print "say \"" substr($0, 4) "\"" } /^<!-- trial: / { print "at_" $3 }' "$code/docs/production.md" |
-    sed -e "s#REPOSITORY#$FOLDER/repository.git#" -e "s#127.0.0.1:8000#127.0.0.1:$SITE#" \
+    sed -e "s#REPOSITORY#$FOLDER/repository.git#" -e "s#127.0.0.1:8000#127.0.0.1:$SITE#" -e "s/play\.example\.com/$host/" \
         -e "s#\(^\|[ '\"(>]\)/\(etc\|srv\|var\)/#\1$ROOT/\2/#g" >"$FOLDER/page.sh"
 grep -q at_compare_copy "$FOLDER/page.sh"
 # shellcheck source=/dev/null
