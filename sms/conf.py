@@ -216,6 +216,18 @@ class Config:
         return self.configured and (not in_test_run() or host(self.base_url) in LOOPBACK)
 
     @property
+    def disabled_because(self) -> str:
+        """If SMS is disabled: the reason, and what to do about it. Otherwise ""."""
+        if self.enabled:
+            return ""
+        if self.configured:
+            return (
+                "SMS is disabled in this test run, because SMS_SERVICE_BASE_URL is not on this machine: use texts() or "
+                "sandbox() of sms.testing."
+            )
+        return "SMS is disabled: set SMS_SERVICE_BASE_URL, SMS_SERVICE_USERNAME and SMS_SERVICE_PASSWORD."
+
+    @property
     def send_budget(self) -> float:
         """Time limit in seconds for one attempt to send a message. After this time, no send request begins."""
         return 3 * (self.connect_timeout + self.read_timeout) + 1

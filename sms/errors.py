@@ -16,9 +16,6 @@ class InvalidPhone(SmsError, ValueError):
 class SmsDisabled(SmsError):
     """SMS is not configured, or this is a test run and the base URL is not local."""
 
-    def __init__(self) -> None:
-        super().__init__("SMS is disabled: set SMS_SERVICE_BASE_URL, SMS_SERVICE_USERNAME and SMS_SERVICE_PASSWORD.")
-
 
 class Paused(SmsError):
     """An operator has paused the sending of all messages or of this kind of message."""

@@ -120,7 +120,7 @@ def send_sms(phone: str | int, text: str, *, kind: str = "") -> SmsMessage:
     message = _new(phone, text, kind, None, None)
     if message.status == Status.DISABLED:
         _insert_durably(message)
-        raise SmsDisabled
+        raise SmsDisabled(message.error)
     if refusal := pauses.refusal(message.phone, kind):
         message.status = Status.CANCELLED if isinstance(refusal, NeverTexted) else Status.FAILED
         message.error = str(refusal)
@@ -209,8 +209,8 @@ def resend(rows: "QuerySet[SmsMessage]", actor: str) -> list[int]:
 
     Each message gets at least SMS_LIFE_SECONDS until it expires. Raises SmsDisabled if SMS is switched off.
     """
-    if not conf.current().enabled:
-        raise SmsDisabled
+    if refusal := conf.current().disabled_because:
+        raise SmsDisabled(refusal)
     queued = []
     for message in _worth_resending(rows):
         now = clock.now()
@@ -266,16 +266,18 @@ def _new(phone: object, text: object, kind: str, dedupe_key: str | None, expires
     for name, value, longest in (("kind", kind, 40), ("dedupe_key", dedupe_key or "", 200)):
         if len(value) > longest or "\0" in value:
             raise ValueError(f"The {name} of an SMS has at most {longest} characters, and no NUL.")
-    now = clock.now()
+    config, now = conf.current(), clock.now()
+    refusal = config.disabled_because
     return SmsMessage(
         phone=number,
         text=text,
         kind=kind,
-        status=Status.QUEUED if conf.current().enabled else Status.DISABLED,
+        status=Status.DISABLED if refusal else Status.QUEUED,
+        error=refusal,
         dedupe_key=dedupe_key,
         created_at=now,
         due_at=now,
-        expires_at=expires_at or now + timedelta(seconds=conf.current().life),
+        expires_at=expires_at or now + timedelta(seconds=config.life),
         segments=min(segments(text).count, 32767),
         holds_link=has_link(text),
     )

@@ -172,7 +172,7 @@ def _with_token(
     budget: Budget | None,
 ) -> Conversation[T]:
     if not config.enabled:
-        raise SmsDisabled
+        raise SmsDisabled(config.disabled_because)
     _refuse_bad_url(config)
     budget = budget or Budget(config.send_budget)
     spec = RequestSpec(step, config.url(path), json.dumps(body).encode(), read, on_exchange, budget, iter(PAUSES))

@@ -35,7 +35,8 @@ from sms.testing import assert_texted, texts
 
 class Tests(TestCase):
     def test_off(self):
-        assert queue_sms("0772123456", "nobody gets this").status == "disabled"
+        message = queue_sms("0772123456", "nobody gets this")
+        assert (message.status, "sms.testing" in message.error) == ("disabled", True)
 
     def test_on(self):
         with texts() as sent, self.captureOnCommitCallbacks(execute=True):

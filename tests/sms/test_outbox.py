@@ -15,7 +15,7 @@ from django.test import TestCase
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from sms import clock, outbox
+from sms import clock, conf, outbox
 from sms.errors import (
     AuthenticationFailed,
     InDoubt,
@@ -151,7 +151,8 @@ def test_disabled_leaves_a_row_and_sends_nothing(settings: Any) -> None:
     assert queue_sms(PHONE, "x").status == "disabled"
     with pytest.raises(SmsDisabled, match="SMS_SERVICE_BASE_URL"):
         send_sms(PHONE, "x")
-    assert list(SmsMessage.objects.values_list("status", flat=True)) == ["disabled", "disabled"]
+    messages = SmsMessage.objects.values_list("status", "error")
+    assert list(messages) == [("disabled", conf.current().disabled_because)] * 2
 
 
 def test_send_sms_raises_the_reason_and_keeps_it(sandbox: Sandbox) -> None:

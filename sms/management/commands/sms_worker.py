@@ -48,10 +48,8 @@ class Command(BaseCommand):
             config = conf.current()
         except ImproperlyConfigured as error:
             raise CommandError(str(error)) from None
-        if not config.enabled:
-            raise CommandError(
-                "SMS is disabled: set SMS_SERVICE_BASE_URL, SMS_SERVICE_USERNAME and SMS_SERVICE_PASSWORD."
-            )
+        if refusal := config.disabled_because:
+            raise CommandError(refusal)
         try:
             from sms.worker.recorder import describe
             from sms.worker.worker import Options, ThreadEnded, Worker
