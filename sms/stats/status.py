@@ -204,7 +204,7 @@ def _pause(pause: SmsPause) -> Concern:
     return Concern(
         f"paused:{pause.kind}",
         "error" if pause.kind == SmsPause.ALL else "warning",
-        pause.sentence,
+        f"{pause.sentence.rstrip('.')}.",
         "Resume when the problem is fixed. Texts that expire in the meantime will not be sent.",
     )
 
