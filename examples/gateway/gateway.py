@@ -50,7 +50,9 @@ def send(message: dict[str, Any]) -> tuple[int, dict[str, Any]]:
     status = 504 if status >= 500 else status
     if not 200 <= status < 300:
         return status, {"description": body.decode("utf-8", "replace")[:200], "status_code": str(status)}
-    recipient = json.loads(body)["SMSMessageData"]["Recipients"][0]
+    data = json.loads(body)["SMSMessageData"]
+    # If Africa's Talking refuses the whole request, for example its sender ID, the list of recipients is empty.
+    recipient = data["Recipients"][0] if data["Recipients"] else {"statusCode": 0, "status": data["Message"]}
     if recipient["statusCode"] not in ACCEPTED:
         return 400, {"msg_id": "", "description": str(recipient["status"]), "status_code": "400"}
     if message.get("dlr_url"):

@@ -29,7 +29,7 @@ class AfricasTalking:
     """A fake of the provider.
 
     It responds to each message with the HTTP status `http` and `answer` (status and recipient), or closes the
-    connection if `answer` is None.
+    connection if `answer` is None. Without a recipient, it refuses the request.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,8 @@ class AfricasTalking:
                 if fake.answer is None:
                     return
                 status, recipient = fake.answer
-                data = {"SMSMessageData": {"Recipients": [{"statusCode": status, **recipient}]}}
+                recipients = [{"statusCode": status, **recipient}] if recipient else []
+                data = {"SMSMessageData": {"Message": "InvalidSenderId", "Recipients": recipients}}
                 self.send_response(fake.http)
                 self.end_headers()
                 self.wfile.write(json.dumps(data).encode())
@@ -108,11 +109,15 @@ def test_a_refusal_and_a_lost_response(provider: AfricasTalking, gateway: str) -
     provider.answer = (403, {"status": "InvalidPhoneNumber", "messageId": "None"})
     with pytest.raises(ProviderRejected, match="InvalidPhoneNumber"):
         send_sms("0772123456", "Hello.")
+    provider.answer = (0, {})
+    with pytest.raises(ProviderRejected, match="InvalidSenderId"):
+        send_sms("0772123458", "Hello.")
     provider.answer = None
     with pytest.raises(InDoubt):
         send_sms("0772123457", "Hello.")
-    assert list(SmsMessage.objects.order_by("pk").values_list("status", flat=True)) == ["failed", "unknown"]
-    assert len(provider.forms) == 3
+    statuses = SmsMessage.objects.order_by("pk").values_list("status", flat=True)
+    assert list(statuses) == ["failed", "failed", "unknown"]
+    assert len(provider.forms) == 4
 
 
 @pytest.mark.parametrize("status", [500, 503])
