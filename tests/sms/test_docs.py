@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from django.core.management import get_commands, load_command_class
 from django.utils import timezone
+from django.utils.text import capfirst
 
 from sms import clock, conf, outbox
 from sms.dlr import statuses
@@ -72,6 +73,11 @@ def test_each_command_exists() -> None:
         assert parser is not None
         for option in re.findall(r"--[\w-]+", options):
             assert option in parser._option_string_actions, f"{name} {option}"
+
+
+def test_the_admins_lists_have_the_names_that_the_page_gives() -> None:
+    for model in (SmsMessage, SmsPause, SmsSuppression):
+        assert f"*{capfirst(model._meta.verbose_name_plural)}*" in PAGE
 
 
 def test_each_setting_is_in_the_table() -> None:
