@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
-from django.db import connection
-from django.db.models.expressions import RawSQL
+from django.db import connection, transaction
+from django.db.models import Q
 from django.db.models.functions import Greatest
 from django.db.models.lookups import GreaterThanOrEqual
 
@@ -115,32 +115,32 @@ def _update_claimed(claimer: str, ids: Collection[int], assignment: str, value: 
         return {pk for (pk,) in cursor.fetchall()}
 
 
-def free_leases_over_before(limit: datetime) -> int:
-    """Queue again the messages whose lease ended before `limit`. Return the number of these messages.
+def free_leases_over_before(limit: datetime, *conditions: Q) -> int:
+    """Queue again the messages that fulfill `conditions` and whose lease ended before `limit`. Return their number.
 
     Does nothing if the database's clock was set back to before `limit`. The messages get an `ambiguous_requests`
     of at least 1, because their senders may have sent them before a crash.
     """
     over = SmsMessage.objects.filter(
-        GreaterThanOrEqual(clock.Now(), limit), status=Status.SENDING, lease_until__lt=limit
+        *conditions, GreaterThanOrEqual(clock.Now(), limit), status=Status.SENDING, lease_until__lt=limit
     )
-    if skip := skip_locked():
-        sql = f"SELECT id FROM {SmsMessage._meta.db_table} WHERE status = 'sending' AND lease_until < %s {skip}"  # noqa: S608
-        over = over.filter(pk__in=RawSQL(sql, [limit]))  # noqa: S611 the SQL holds no values
     counted = Greatest("ambiguous_requests", 1)
-    return over.update(status=Status.QUEUED, claim="", lease_until=None, ambiguous_requests=counted)
+    with transaction.atomic():  # Skip rows that another transaction has locked. Otherwise all would wait.
+        free = over.filter(pk__in=set(over.select_for_update(skip_locked=True).values_list("pk", flat=True)))
+        return free.update(status=Status.QUEUED, claim="", lease_until=None, ambiguous_requests=counted)
 
 
 class ExpiredLeaseReaper:
-    """Frees messages whose lease (the time limit of their claim) was already over at the previous check.
+    """Frees messages whose lease (the time limit of their claim) was over, and not locked, at the previous check.
 
-    Between two checks, a running worker can renew its leases, even if the machine was suspended or a clock was changed.
-    The first check frees messages whose lease was over more than `seconds` ago.
+    Between two checks, a running worker can renew its leases, even if the machine was suspended, a clock was changed or
+    the rows were locked. The first check frees messages whose lease was over more than `seconds` ago.
     """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._seen: datetime | None = None
+        self._free = Q()
         self.next_look = 0.0
 
     def look(self) -> None:
@@ -148,7 +148,10 @@ class ExpiredLeaseReaper:
         if clock.monotonic() < self.next_look:
             return
         seen = clock.read()
-        if freed := free_leases_over_before(self._seen or seen - timedelta(seconds=self._seconds)):
+        if freed := free_leases_over_before(self._seen or seen - timedelta(seconds=self._seconds), self._free):
             text = "sms.reclaimed: %d messages of senders that ended without finishing are queued again"
             logger.warning(text, freed, extra={"messages": freed})
+        over = SmsMessage.objects.filter(status=Status.SENDING, lease_until__lt=seen)
+        with transaction.atomic():
+            self._free = Q(pk__in=set(over.select_for_update(skip_locked=True).values_list("pk", flat=True)))
         self._seen, self.next_look = seen, clock.monotonic() + self._seconds

@@ -35,10 +35,8 @@ def refusal(phone: str, kind: str) -> SmsError | None:
 def cancel_suppressed(actor: str = "") -> int:
     """Cancel the queued messages that the suppression list stops. Return the number of canceled messages."""
     waiting = suppression.suppressed(SmsMessage.objects.filter(status=Status.QUEUED))
-    done = 0
-    for pk, phone, kind in list(waiting.values_list("pk", "phone", "kind")):
-        done += cancel(pk, actor, str(suppression.refusal(phone, kind) or ""))
-    return done
+    rows = list(waiting.values_list("pk", "phone", "kind"))
+    return sum(cancel(pk, actor, str(suppression.refusal(phone, kind) or "")) for pk, phone, kind in rows)
 
 
 def cancel(message_id: int, actor: str, reason: str) -> bool:

@@ -41,7 +41,7 @@ class Recorder:
         self.pending: list[tuple[Job, Result]] = []
         # Results that the database refuses, or whose rows are locked. They are retried every `retry_after` seconds.
         self.refused: list[tuple[Job, Result]] = []
-        self.retry_after, self._refused_at = 30.0, 0.0
+        self.retry_after, self._retried_at = 30.0, 0.0
         self._look_for_locks = False
         self.sent = 0
         # The earliest time (monotonic) at which a retry is due, among the messages that this worker queued again.
@@ -77,8 +77,9 @@ class Recorder:
 
     def write(self) -> None:
         """Store the pending results. If the database is unavailable, they stay pending, and its error is re-raised."""
-        if self.refused and clock.monotonic() >= self._refused_at + self.retry_after:
-            self.pending, self.refused, self._look_for_locks = self.pending + self.refused, [], True
+        if self.refused and clock.monotonic() >= self._retried_at + self.retry_after:
+            self.pending, self.refused = self.pending + self.refused, []
+            self._look_for_locks, self._retried_at = True, clock.monotonic()
         if self.pending and self._look_for_locks:
             self._set_locked_aside()
         if self.pending and not self._store(self.pending):
@@ -87,7 +88,6 @@ class Recorder:
                 bare = replace(result, exchanges=[], provider_id="")
                 if not self._store([(job, result)]) and not self._store([(job, bare)]):
                     self.refused.append(self.pending.pop(0))
-                    self._refused_at = clock.monotonic()
         if self._breaker.taken_back:
             take_back(self._breaker.taken_back, FIRST_PAUSE)
             self._breaker.taken_back = []
@@ -100,7 +100,7 @@ class Recorder:
             locked = set(rows) - set(rows.select_for_update(skip_locked=True, no_key=True))
         self.refused += [one for one in self.pending if one[0].message.pk in locked]
         self.pending = [one for one in self.pending if one[0].message.pk not in locked]
-        self._look_for_locks, self._refused_at = False, clock.monotonic()
+        self._look_for_locks = False
 
     def _store(self, batch: list[tuple[Job, Result]]) -> bool:
         """Store `batch`, the first results of `self.pending`. Return False if the database refuses them."""

@@ -169,7 +169,7 @@ class Worker:
 
     def _keep_leases(self) -> None:
         in_hand, now = self.recorder.in_hand, clock.monotonic()
-        if not in_hand or now < min(self._next_renewal, self.reaper.next_look):  # Renew before the reaper looks.
+        if not in_hand or now < self._next_renewal:
             return
         lost = in_hand.keys() - renew_leases(self.claimer, in_hand.keys(), self.options.lease)
         self._hold_leases(now)
@@ -294,8 +294,8 @@ class Worker:
         times = [self.reaper.next_look, self._end]
         if self.recorder.in_hand:
             times.append(self._next_renewal)
-        elif self.breaker.is_open:
-            times.append(clock.monotonic() + max(self.breaker.seconds_to_probe(), 0.05))
+        elif wait := self.breaker.seconds_to_probe():
+            times.append(clock.monotonic() + wait)
         if self._first_ended is not None:
             times.append(self._first_ended + _GATHER_SECONDS)
         if self._room():

@@ -1,5 +1,6 @@
 """Scenarios for single decisions of the worker. Each of them fails without the line of the worker that it is about."""
 
+import json
 from typing import Any
 
 import pytest
@@ -146,3 +147,37 @@ def test_the_rate_limit_holds_after_the_cache_was_down() -> None:
         world.run(20.0)
         first, second = world.provider.sent
         assert 7 < second.at - first.at < 9
+
+
+def test_an_open_breaker_without_messages_does_not_keep_the_worker_busy() -> None:
+    """Before the fix, the worker made 20 turns a second from the end of the breaker's pause to the next message."""
+    with simulated(310) as world:
+        world.provider.behave_token = lambda: Plan(0.05, ANSWERED, 401)
+        world.backlog(range(1))
+        one = world.worker("one")
+        world.run(5.0)
+        SmsMessage.objects.update(status="cancelled")
+        world.run(30.0)
+        before = one.turns
+        world.run(60.0)
+        assert (one.worker.breaker.is_open, one.turns - before < 60) == (True, True)
+
+
+def test_a_refused_result_is_stored_later_although_others_are_refused() -> None:
+    """Before the fix, each refused result delayed the next attempt to store the earlier ones by another 30 s."""
+    with simulated(311) as world:
+        execute = world.execute
+
+        def refuse(run: Any, sql: str, params: Any, *context: Any) -> Any:
+            if "it.status" in sql and (world.now < 5.0 or [row["id"] for row in json.loads(params[0])] != [first]):
+                raise DatabaseError("refused")
+            return execute(run, sql, params, *context)
+
+        world.execute = refuse  # type: ignore[assignment, method-assign]
+        world.backlog(range(1))
+        first = SmsMessage.objects.get().pk
+        world.worker("one")
+        for number in range(1, 6):
+            world.at(10.0 * number, f"queue {number}", world.queue, number)
+        world.run(45.0)
+        assert statuses(world) == {"sent": 1, "sending": 4}

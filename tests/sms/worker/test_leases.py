@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from django.db.models import Q
 from django.utils import timezone
 
 from sms import clock
@@ -18,6 +19,7 @@ from sms.sending.attempt import send_conversation
 from sms.sending.claims import ExpiredLeaseReaper, claim, count_ahead, free_leases_over_before, renew_leases
 from sms.worker.engine.loop import Job
 from sms.worker.worker import Options, Worker
+from tests import preloaded
 from tests.audit import IN_FLIGHT
 from tests.conftest import Postgres, Sandbox, wait_for
 from tests.system import System
@@ -125,7 +127,7 @@ class FakeTime:
         self.freed: list[datetime] = []
         monkeypatch.setattr("sms.sending.claims.free_leases_over_before", self._free)
 
-    def _free(self, limit: datetime) -> int:
+    def _free(self, limit: datetime, *conditions: Q) -> int:
         self.freed.append(limit)
         return 0
 
@@ -134,6 +136,7 @@ class FakeTime:
         self.database += timedelta(seconds=seconds)
 
 
+@pytest.mark.django_db
 def test_a_lease_is_freed_if_it_was_over_one_lease_ago(monkeypatch: Any) -> None:
     time = FakeTime(monkeypatch)
     began, reaper = time.database, ExpiredLeaseReaper(15.0)
@@ -262,19 +265,39 @@ def test_a_worker_that_stands_still(on_postgres: System) -> None:
         assert worker.wait(30) == 0
 
 
-@pytest.mark.django_db(transaction=True)
-def test_a_worker_frees_no_message_of_its_own_after_a_lock(sandbox: Sandbox, settings: Any) -> None:
-    """While another transaction has locked a row, its lease cannot be renewed.
+def test_a_lease_that_a_lock_has_kept_from_renewal_is_not_freed_at_once(on_postgres: System) -> None:
+    """A lease cannot be renewed while another transaction has locked its row.
 
-    Before the fix, the worker could free such a message before it renewed the lease, and sent the message twice.
+    Before the fix, a worker freed the message of another running worker just after the lock, and sent it again.
     """
-    settings.SMS_DELIVERY = "worker"
-    queue_sms("0772123456", "x")
-    worker = Worker(Options(once=True))
-    [message] = claim(worker.claimer, 1, -60.0)
-    job = worker.recorder.in_hand[message.pk] = Job(message, partial(send_conversation, message, worker.config))
-    worker._hold_leases(clock.monotonic())
-    worker._turn()
-    worker.waker.close()
-    assert worker.recorder.in_hand == {message.pk: job}
-    assert SmsMessage.objects.get().status == "sending"
+    code = """if True:
+        import os
+        import django
+        import psycopg
+        django.setup()
+        from django.db import connection
+        from sms.models import SmsMessage
+        from sms.sending.claims import ExpiredLeaseReaper, claim
+
+        connection.cursor().execute("SET lock_timeout = '5s'")
+
+        reaper, statuses = ExpiredLeaseReaper(15.0), []
+
+        def look():
+            reaper.next_look = 0.0
+            reaper.look()
+            statuses.append(SmsMessage.objects.get().status)
+
+        def look_while_locked():
+            with psycopg.connect(os.environ["DATABASE_URL"]) as lock:
+                lock.execute("SELECT 1 FROM sms_smsmessage FOR UPDATE")
+                look()
+
+        look()
+        claim("me", 1, -60.0)
+        for step in (look_while_locked, look_while_locked, look, look_while_locked, look, look):
+            step()
+        assert statuses == ["queued", *["sending"] * 5, "queued"], statuses
+    """
+    on_postgres.queue(1)
+    preloaded.run(["-c", code], env=on_postgres.environment, check=True)
