@@ -35,7 +35,7 @@ SMS_NUMBERS = (
     Special("0770000003", "SMS accepted, then reported as not delivered", {"report": "failed"}),
     Special("0770000004", "DMark refuses the SMS (400)", {"send": "400"}),
     Special("0770000007", "SMS accepted, then lost", {"lose": True}),
-    Special("0770000008", "SMS delivered, but no report", {"report": "never"}),
+    Special("0770000008", "SMS arrives, but no report comes, and polls return PENDING", {"report": "never"}),
     Special("0770000009", "SMS accepted, but the reply is lost", {"send": "taken_reset"}),
 )
 
