@@ -1,18 +1,15 @@
 """The data of an answered callback is on disk. PostgreSQL is stopped right after the response."""
 
 import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
 from tests.conftest import Postgres
+from tests.preloaded import Process
 from tests.system import postgres_database
 
-ROOT = Path(__file__).parents[2]
 # CRASH_ROUNDS sets another number. 100 rounds take some minutes.
 ROUNDS = int(os.environ.get("CRASH_ROUNDS", "6"))
 # This process stakes and sends one callback for each line of its input. It prints the transaction id after the
@@ -66,16 +63,17 @@ def test_a_callback_survives_a_crash_right_after_its_answer(
         "MOMO_CALLBACK_SECRET": "a-secret-for-the-tests",
         "PYTHONWARNINGS": "ignore",
     }
-    command, pipe = [sys.executable, "-c", SITE, str(answer)], subprocess.PIPE
-    with subprocess.Popen(command, cwd=ROOT, env=environment, text=True, stdin=pipe, stdout=pipe) as site:
-        assert site.stdin
-        assert site.stdout
+    (stdin, requests), (answers, stdout) = os.pipe(), os.pipe()
+    site = Process(["-c", SITE, str(answer)], env=environment, stdin=stdin, stdout=stdout)
+    os.close(stdin)
+    os.close(stdout)
+    with os.fdopen(requests, "wb", buffering=0) as ask, os.fdopen(answers) as answered:
         for _ in range(ROUNDS):
-            site.stdin.write("\n")
-            site.stdin.flush()
-            transaction_id = site.stdout.readline().strip()
+            ask.write(b"\n")
+            transaction_id = answered.readline().strip()
             postgres.stop()
             postgres.start()
             with psycopg.connect(url) as connection:
                 found = connection.execute(sql.encode(), [transaction_id]).fetchone()
             assert found == expected
+    assert site.wait(30) == 0

@@ -21,6 +21,7 @@ from tests import preloaded
 from tests.conftest import Postgres, RedisServer, free_port, missing, postgres_programs, wait_for
 from tests.playmatatu.test_api_server import environment
 from tests.preloaded import Process
+from tests.system import TEMPLATE, migrated_postgres
 
 pytestmark = pytest.mark.slow
 
@@ -67,12 +68,12 @@ def site(tmp_path_factory: Any, redis_server_session: RedisServer) -> Iterator[S
     if programs is None:
         missing("PostgreSQL")
     assert programs
-    postgres = Postgres(programs)
-    postgres.create()
-    postgres.create_database("site")
+    postgres = migrated_postgres(programs)
+    postgres.create_database("site", TEMPLATE)
     with psycopg.connect(f"{postgres.url}/site") as sql:
         sql.execute("CREATE ROLE site LOGIN")
-        sql.execute("GRANT ALL ON SCHEMA public TO site")
+        sql.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO site")
+        sql.execute("GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO site")
     env = environment(
         DEBUG="true",
         DATABASE_URL=f"postgres://site@127.0.0.1:{postgres.port}/site?target_session_attrs=read-write",
@@ -80,7 +81,6 @@ def site(tmp_path_factory: Any, redis_server_session: RedisServer) -> Iterator[S
         WEB_CONCURRENCY="1",
         **LIMITS,
     )
-    preloaded.run(["manage.py", "migrate", "-v0"], env=env, check=True)
     port = free_port()
     log = tmp_path_factory.mktemp("site") / "log"
     with log.open("wb") as out:
@@ -100,7 +100,7 @@ def site(tmp_path_factory: Any, redis_server_session: RedisServer) -> Iterator[S
         postgres.go_on()
         process.terminate()
         process.wait(30)
-        postgres.stop()
+        postgres.remove()
 
 
 @pytest.fixture(autouse=True)

@@ -113,8 +113,9 @@ def test_on(sms_texts):
 def test_a_project_with_real_credentials_sends_nothing_for_real(pytester: Any, monkeypatch: Any) -> None:
     pytester.makepyfile(real_settings=REAL_SETTINGS, test_real=REAL_TESTS)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
-    pytester.makeini(
-        "[pytest]\nDJANGO_SETTINGS_MODULE = real_settings\npythonpath = .\naddopts = -p playmatatu_sms_pytest\n"
-    )
-    ended = pytester.runpytest_subprocess(*"-p no:randomly -p no:cacheprovider -p no:schemathesis".split())
+    # pytest would load each plugin that is installed here.
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    pytester.makeini("[pytest]\nDJANGO_SETTINGS_MODULE = real_settings\npythonpath = .\n")
+    plugins = "-p pytest_django.plugin -p playmatatu_sms_pytest -p no:cacheprovider"
+    ended = pytester.runpytest_subprocess(*plugins.split())
     ended.assert_outcomes(passed=2)
