@@ -76,10 +76,10 @@ _clock: Callable[[], datetime] = timezone.now
 
 
 def use_clock(clock: Callable[[], datetime]) -> None:
-    """Set the clock of this app. Without this call, it is this machine's clock.
+    """Set the clock of this app. Without this call, `now` returns the time of this machine.
 
-    The app that uses payments sets a clock of the database, which is the same on all machines. It uses that clock too,
-    so that its own times and those of payments can be compared.
+    The app that uses payments sets a clock of the database, which is the same on all machines. That app uses the same
+    clock, so that its times and those of payments can be compared.
     """
     global _clock
     _clock = clock
@@ -103,7 +103,7 @@ NO_WAIT_SQL = "set_config('synchronous_commit', 'off', true)"
 
 
 def wait_after_commit() -> None:
-    """After the commit of this transaction, wait until it is on disk and on the synchronous standbys."""
+    """After this transaction has committed, wait until the commit is on disk and on the synchronous standbys."""
     if connection.vendor == "postgresql" and not any(call[1] is _wait for call in connection.run_on_commit):
         transaction.on_commit(_wait)
 

@@ -1,7 +1,7 @@
 """Figures about the money: balances of accounts, totals of a day, and counts of payments that need attention.
 
-The totals of each hour are stored (`AccountHour`) some minutes after its end. For hours that are not stored yet, ledger
-entries are summed. Each count uses an index.
+The totals of each hour are stored (`AccountHour`) at least ten minutes after the hour ends. For hours whose totals are
+not stored yet, ledger entries are summed. Each count uses an index.
 """
 
 from argparse import ArgumentTypeError
@@ -224,8 +224,8 @@ class Figures(NamedTuple):
     lost_ugx: int
     prizes_due: int
     prizes_held: int
-    answers_owed: int  # Payments with a notification that waits for a poll.
-    unanswered: int  # Payments with a notification that has waited for a poll for over a day.
+    answers_owed: int  # Payments with a callback or notification that waits for a poll's answer.
+    unanswered: int  # Those of `answers_owed` whose last callback or notification is over a day old.
     unknown_words: int  # Payments that need an operator's decision because of an unknown status word.
     to_adopt: int  # Payments that are missing from the journal or were changed without it.
     balances: dict[Account, int]  # Whole UGX on each ledger account.

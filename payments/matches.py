@@ -47,7 +47,7 @@ def _result_of(payment_id: int) -> MatchResult | None:
 def locked(payment_id: int) -> Locked:
     """Lock a payment, and the other payment of its match if both may have to change. Raises Payment.DoesNotExist."""
     place, collected_at, status = Payment.objects.values_list("place", "collected_at", "status").get(pk=payment_id)
-    # The stake was approved without money (MOMO_AUTO_APPROVE). Its money may arrive after the result of its match.
+    # True if the stake was approved without money (MOMO_AUTO_APPROVE). Its money can arrive after its match's result.
     is_approved = not place and collected_at is None and status == Payment.Status.SUCCESS
     keys = {payment_id}
     if (place in ("in_use", "contested") or is_approved) and (

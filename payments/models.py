@@ -21,7 +21,7 @@ def new_reference() -> str:
 
 
 class Payment(models.Model):
-    """One payment from one phone. Its status changes only once: from PENDING to SUCCESS or FAILED."""
+    """One payment from one phone. Its status changes at most once: from PENDING to SUCCESS or FAILED."""
 
     class Status(models.TextChoices):
         PENDING = "PENDING", "pending"

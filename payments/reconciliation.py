@@ -18,7 +18,8 @@ from payments.signals import current_use
 Collection, Status = Payment.Collection, Payment.Status
 
 _BATCH, _THREADS = 200, 8
-# If we have not recorded a transaction as paid, it may be pending at the provider until its payment is this old.
+# A transaction that is neither recorded as paid here nor final at the provider is reported only if its payment is older
+# than this.
 _IN_TIME = timedelta(hours=1)
 
 
@@ -52,7 +53,7 @@ class _Compared(NamedTuple):
 def differences(since: datetime) -> Iterator[Difference]:
     """Yield payments that differ from the provider's records, problems in the ledger, and refunds that are due.
 
-    Compare only the payments with a creation, settlement or event after `since`.
+    Only payments that were created or settled, or have an event, after `since` are checked.
     """
     provider = providers.current()
     events = PaymentEvent.objects.filter(payment=OuterRef("pk"), at__gte=since)

@@ -186,7 +186,7 @@ def _paid_by(found: Locked, refund: Refund) -> list[Payment]:
 
 
 def _take(found: Locked, refund: Refund, event: Event, cause: Cause, *, some: bool = False) -> tuple[Effect, ...]:
-    """Apply an event of a payout: of a refund to its payment, of a prize to both payments of the match.
+    """Apply an event of a payout to the payment of a refund, or to both payments of a prize.
 
     Raises Refused. `some`: if True, the event of a prize is applied even if one of the two payments refuses it.
     """
@@ -455,7 +455,7 @@ def resolve(refund_id: int, *, went_out: bool, actor: str, note: str = "") -> bo
 def returned(refund_id: int, actor: str, note: str) -> bool:
     """Record that the provider returned a payout, so that the money can be paid out again.
 
-    Return False if the payout had not succeeded.
+    Return False if the payout had not succeeded, or if the rules allow the event for none of its payments.
     """
     with journal.writing():
         refund, found = _locked(refund_id)

@@ -17,7 +17,7 @@ momo_status_changed = Signal()
 # Sent if the success of a payment is reported again, or if a receiver failed, so that receivers complete interrupted
 # work. Argument: `payment`.
 momo_success_repeated = Signal()
-# Sent when the provider contradicts the payment's final status. May be repeated, so receivers must be idempotent.
+# Sent when the provider contradicts the payment's final status. Can be sent again, so receivers must be idempotent.
 # Arguments: `payment`, `said` (SUCCESS or FAILED; FAILED also stands for an unknown word).
 payment_contested = Signal()
 # Sent when the payer has received the money back, through the provider or by hand. Arguments: `payment`, `refund`.

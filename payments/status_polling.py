@@ -1,4 +1,4 @@
-"""Poll the status of payments at the provider: on a schedule, before a payout, and after a notification."""
+"""Poll the status of payments at the provider: on a schedule, before payouts, after callbacks and notifications."""
 
 import logging
 from collections.abc import Callable
@@ -21,14 +21,14 @@ logger = logging.getLogger("payments")
 # GAP seconds after the payment's last poll.
 AT_ONCE = 3
 GAP = 3.0
-# Longest claim of a poll, in seconds. It is short, so that a crash does not delay a player who has paid.
+# Longest claim of a poll, in seconds. If a process crashes during a poll, the next poll waits at most this long.
 _LEASE = 30.0
 # A payment is polled with at most this many of the ids that notifications named.
 _MOST_IDS = 20
 
 DAY = timedelta(days=1)
 _FIRST = (5.0, 10.0, 20.0, 40.0)
-# Successful payments are polled at these times after the money arrived, to find reversals without a notification.
+# Successful payments are polled at these times after the money arrived, to find reversals that were not notified.
 _LATER = (DAY, timedelta(days=7))
 
 Collection, Status = Payment.Collection, Payment.Status
@@ -65,7 +65,7 @@ def planned(payment: Payment, now: datetime) -> datetime | None:
 
 
 def ids_of(payment: Payment) -> list[str]:
-    """Return the ids with which to poll a payment: its own id first, then unverified ones from notifications."""
+    """Return the ids with which to poll a payment: first its `provider_id`, then unverified ids from notifications."""
     notified = payment.callbacks.filter(source=Callback.Source.DMARKPAY, refusal="").exclude(provider_id="")
     newest = list(notified.order_by("-pk").values_list("provider_id", flat=True)[:_MOST_IDS])
     return list(dict.fromkeys([*([payment.provider_id] if payment.provider_id else []), *newest]))

@@ -1,4 +1,7 @@
-"""Actions of operators on payments and payouts, in the admin. Each action must be confirmed on a page of its own."""
+"""Operators' actions in the admin on payments, payouts and match results.
+
+Each action must be confirmed on a page of its own.
+"""
 
 import time
 from collections.abc import Callable
@@ -25,7 +28,7 @@ from payments.rules.states import Kind
 # Maximum number of rows for one action, because each row is locked and logged separately.
 AT_ONCE = 500
 LONGEST_NOTE = 300
-# After this many seconds, an action begins no further row. A row may wait for the provider's response.
+# After this many seconds, an action starts no further row. A single row can wait for the provider's response.
 _SECONDS = 20.0
 _OUT_OF_TIME = "The other payments took too long. Try again."
 # Maximum number of refused rows that are listed one by one after an action.

@@ -120,7 +120,8 @@ class PaymentAdmin(SearchByValue, PaymentsAdmin):
 
     def get_queryset(self, request: HttpRequest) -> "QuerySet[Any]":
         rows: QuerySet[Any] = super().get_queryset(request)
-        # `refunds.owed()` is a join. A subquery on `refunds.due()` would first find all payments that are due.
+        # The condition `refunds.owed()` needs only a join. A subquery on `refunds.due()` would first find all payments
+        # that are due.
         return rows.annotate(is_due=Case(When(refunds.owed(), then=True), default=False))  # type: ignore[no-any-return]
 
     @admin.display(description="phone")

@@ -77,7 +77,7 @@ def is_taken_back(payment: Payment) -> bool:
 
 
 def is_unanswered(payment: Payment) -> bool:
-    """Return True if a notification arrived over a day ago and no poll has confirmed it."""
+    """Return True if the last callback or notification arrived over a day ago and still waits for a poll's answer."""
     since = payment.answer_owed_since
     return since is not None and timezone.now() - since >= timedelta(days=1)
 

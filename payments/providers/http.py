@@ -65,9 +65,10 @@ def post(
     json: Any = None,
     form: Mapping[str, str] | None = None,
 ) -> tuple[int, bytes]:
-    """Make one POST request over a new connection. Return the HTTP status and the body.
+    """Make one POST request. Return the HTTP status and the body.
 
-    A server may close an old connection without reading the request. `json` or `form`: the body. Raises NoResponse.
+    The connection is new, because a server can close an old connection without reading the request. `json` or `form`:
+    the body. Raises NoResponse.
     """
     if form is None:
         body, content_type = json_module.dumps(json).encode(), "application/json"

@@ -93,7 +93,7 @@ def record(match: Match, result: Result, now: datetime) -> MatchOutcome:
 
 
 def give_back(match: Match, now: datetime) -> MatchOutcome:
-    """Mark the stakes in the match for refund. Refused if the prize is ordered, being paid out or paid."""
+    """Mark the stakes in the match for refund. Refuse if the prize is ordered, being paid out, ambiguous or paid."""
     if prize_of(match) in (Prize.ORDERED, Prize.SENDING, Prize.AMBIGUOUS, Prize.PAID):
         return MatchOutcome(match, refusal="Its prize is under way or paid.")
     events = _give_back(match)
@@ -159,7 +159,7 @@ def _run(match: Match, events: Sequence[tuple[int, Event]], now: datetime) -> Ma
 def _follow_ups(match: Match) -> list[tuple[int, Event]]:
     """Return the events that follow from the states of both shares.
 
-    The order for the payout of a prize is withdrawn if only one share is left in it.
+    If only one share of an ordered payout is left, its order is withdrawn.
     """
     places = [share.place for share in match.shares]
     if Place.PRIZE_TRANSIT in places and places.count(Place.PRIZE_TRANSIT) == 1:

@@ -67,7 +67,7 @@ def may_pay_out(state: State) -> bool:
     """Return True if an ordered payout may be sent.
 
     A share that the house pays needs no poll. For any other share, a poll that began after the order must have returned
-    Successful, and no notification may be waiting for a poll.
+    Successful. The payment must also have no callback or notification that waits for a poll's answer.
     """
     if state.house_share:
         return True

@@ -115,7 +115,7 @@ class State(NamedTuple):
     word_at: datetime | None = None  # The time of the provider's last answer (`Event.began`).
     other_since: datetime | None = None  # The time since which the status word has been unknown.
     ok_at: datetime | None = None  # The start of the last poll that said Successful. Ordering a payout clears it.
-    owed_since: datetime | None = None  # The time since which a notification has been waiting for a poll.
+    owed_since: datetime | None = None  # The time of the last callback or notification that waits for a poll's answer.
     place: Place = Place.NONE
     back: Place = Place.NONE  # The place to which contested or lost money returns.
     payout: Payout = Payout.NONE

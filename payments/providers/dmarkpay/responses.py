@@ -57,7 +57,7 @@ def read_token(status: int, body: bytes) -> Token | str:
 def read_collect(status: int, body: bytes, reference: str) -> Answer:
     """Interpret the response to a payin (payment request) with our `reference`.
 
-    A 409 or 5xx response is ambiguous: it does not show whether DMarkPay accepted the request.
+    A 408, 409 or 5xx response is ambiguous: it does not show whether DMarkPay accepted the request.
     """
     answer = _read(status, body)
     if status in _NOT_TAKEN:
