@@ -1,6 +1,6 @@
 """Alerts by e-mail (ADMINS) and webhook (ALERT_WEBHOOK_URL), sent when a problem begins and when it ends.
 
-The state of each alert is stored in the database, so that only one of several processes sends it.
+The state of each alert is stored in the database, so that only one of several processes sends the alert.
 """
 
 import logging
@@ -108,7 +108,7 @@ def _seen(condition: Condition, now: datetime) -> None:
 
 
 def _claim(alert: SmsAlert, now: datetime) -> bool:
-    """Claim the alert for this process. Return False if it is claimed, sent, or not due yet.
+    """Claim the alert for this process. Return False if it was claimed or sent already, or is not due yet.
 
     The claim expires after 2 minutes (_BUSY), in case this process is killed.
     """

@@ -49,7 +49,7 @@ def guarded(call: Callable[[], T], default: T) -> T:
 
 
 def failed_within(seconds: float) -> bool:
-    """Return True if keys may be missing, because a call failed in the last `seconds`."""
+    """Return True if a cache call failed in the last `seconds`. Keys may then be missing."""
     return clock.monotonic() < _rest_until - _REST + seconds
 
 

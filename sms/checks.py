@@ -26,7 +26,7 @@ _SCHEMES = ("http", "https")
 _NO_QUEUE = ("ImmediateBackend", "DummyBackend")
 
 
-# The check warns if the busy timeout of SQLite is shorter than this number of seconds.
+# The check sms.W007 warns if the busy timeout of SQLite is shorter than this number of seconds.
 _BUSY_TIMEOUT = 5
 
 
@@ -43,7 +43,7 @@ def sms_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 @register
 def sms_samples(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """Warn about each kind of message whose longest text takes more than one SMS, for each language."""
+    """Warn once per kind of message and language if the longest sample text takes more than one SMS."""
     longest: dict[tuple[str, str], Segments] = {}
     for sample in owners.samples():
         size = segments(sample.text)

@@ -41,7 +41,7 @@ def is_preview(request: HttpRequest) -> bool:
 
 
 def record_click(request: HttpRequest, *references: str) -> None:
-    """Record the first click on the link in a message. `references`: dedupe keys to look for, in this order."""
+    """Record the first click on the link in a message. `references`: dedupe keys to try in order, until one exists."""
     if is_preview(request):
         return
     try:

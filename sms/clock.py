@@ -1,8 +1,9 @@
 """Three clocks: the monotonic clock of this process, the clock of this machine, and the clock of the database.
 
 Only the database's clock decides about claims, leases and expiry, because the clocks of several machines differ. `now`
-reads it once a minute or more often, and adds the monotonic time since the last reading. All callers in a process share
-the last reading, so that times which are only milliseconds apart are in the right order.
+reads the database's clock if the last reading is more than a minute old, and adds the monotonic time since the last
+reading. All callers in a process share the last reading, so that times which are only milliseconds apart are in the
+right order.
 """
 
 import time as _time
@@ -63,7 +64,7 @@ def now(*, ask: bool = True, every: float = _ASK_EVERY) -> datetime:
     """Return the database's time as an aware datetime.
 
     `every`: after this many seconds, the database's clock is read again. With `ask=False`, no query is run: the time is
-    computed from the last query. If there was none, it is this machine's time.
+    computed from the last reading. If there was no reading yet, this machine's time is returned.
     """
     if not current.asks_database():
         return current.utc()

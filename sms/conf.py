@@ -217,7 +217,7 @@ class Config:
 
     @property
     def disabled_because(self) -> str:
-        """If SMS is disabled: the reason, and what to do about it. Otherwise ""."""
+        """The reason why SMS is disabled and what to do about it, or "" if SMS is enabled."""
         if self.enabled:
             return ""
         if self.configured:
@@ -242,7 +242,7 @@ class Config:
 
     @property
     def base_url_problem(self) -> str:
-        """The reason why the base URL must not be used, or "". It omits the URL, which may contain a password."""
+        """The reason why the base URL must not be used, or "". The text omits the URL, which may contain a password."""
         if "#" in self.base_url or "?" in self.base_url:
             return (
                 "SMS_SERVICE_BASE_URL holds a # or a ?, so requests would go to another address. "

@@ -1,4 +1,4 @@
-"""Recognize database errors that mean that the database is unavailable. `payments/database.py` has the same code."""
+"""Recognize database errors that mean that the database is unavailable. `payments/database.py` has a copy of this."""
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 

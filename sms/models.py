@@ -136,7 +136,7 @@ class SmsEvent(models.Model):
 
 
 class SmsWorker(models.Model):
-    """A running `sms_worker` process. It updates its row every few seconds, and deletes it at a normal stop."""
+    """A running `sms_worker` process (not `--once`). It updates the row every 5 s. A normal stop deletes the row."""
 
     claimer = models.CharField(max_length=32, unique=True)
     name = models.CharField(_("host and process"), max_length=100)
@@ -281,7 +281,7 @@ class SmsDismissal(models.Model):
 
 
 class SmsAlert(models.Model):
-    """An alert about a problem. The row is deleted after the notices about its beginning and its end were sent."""
+    """An alert about a problem. The row is deleted after the notices about the problem's start and end were sent."""
 
     name = models.CharField(max_length=60, unique=True)
     text = models.TextField()
@@ -292,8 +292,8 @@ class SmsAlert(models.Model):
     # webhook, or ALERT_WEBHOOK_URL is empty.
     mailed = models.BooleanField(default=False)
     posted = models.BooleanField(default=False)
-    # No process starts to send a notice before this time: the problem is too recent, or a process is sending it
-    # already.
+    # No process starts to send a notice before this time: the problem is too recent, or a process is already sending
+    # the notice.
     busy_until = models.DateTimeField(null=True, blank=True)
     # True if a process has begun to send the first notice of this alert.
     claimed = models.BooleanField(default=False, db_default=False)

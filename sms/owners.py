@@ -31,8 +31,8 @@ class Referenced(Protocol):
 
 
 Resolver = Callable[[SmsMessage], list[Link]]
-# A function that returns the ids of the messages that are still worth sending. It is called once with all claimed
-# messages of an owner, so that one query is enough.
+# A function that takes claimed messages, and returns the ids of those still worth sending. All messages of the owner
+# in a batch are passed in one call, so that one query is enough.
 WorthSending = Callable[[Collection[Referenced]], set[int]]
 # A function that takes messages which an operator wants to resend, and returns the ids of those still worth sending.
 WorthResending = Callable[[Collection[SmsMessage]], set[int]]
@@ -84,8 +84,8 @@ def links(message: SmsMessage) -> list[Link]:
 def worth_sending(messages: Collection[Referenced]) -> set[int]:
     """Return the ids of the messages that are still worth sending according to their owners.
 
-    If an owner's function raises an exception, all its messages are included, because a late message is better than
-    none. Call this outside a transaction.
+    If an owner's function raises an exception, all messages of this owner are included, because a late message is
+    better than none. Call this outside a transaction.
     """
     return _worth(messages, {prefix: owner.worth_sending for prefix, owner in _owners.items()})
 

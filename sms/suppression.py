@@ -25,7 +25,7 @@ def register_transactional(*kinds: str) -> None:
 
 
 def stop(phone: str, reason: str) -> bool:
-    """Put a number on the suppression list at its owner's request. `phone`: E.164. Returns False if already listed."""
+    """Put a number on the suppression list at the person's request. `phone`: E.164. Returns False if already listed."""
     _, created = SmsSuppression.objects.get_or_create(
         phone=phone, defaults={"reason": reason[:200], "source": SmsSuppression.Source.STOP}
     )

@@ -23,8 +23,8 @@ from sms.stats import failures
 
 # The name of a hidden field in the confirmation forms. Django's own delete action uses the same name.
 _CONFIRMED = "post"
-# The most messages that one action resends: 100, because with SMS_DELIVERY=inline the page waits for them, or 2,000
-# with SMS_DELIVERY=worker.
+# The most messages that one action resends: 2,000 with SMS_DELIVERY=worker, otherwise 100. With SMS_DELIVERY=inline,
+# the page waits until the messages are sent.
 _INLINE, _QUEUED = 100, 2000
 
 

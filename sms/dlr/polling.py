@@ -42,6 +42,7 @@ def poll(
     """Poll DMark for the delivery reports of up to `limit` messages. Returns the number of messages by status.
 
     Raises ProviderError if the remaining polls would probably fail too, for example because DMark is unreachable.
+    Raises SmsDisabled if SMS is switched off and a message is due.
     """
     counts: Counter[str] = Counter()
     for message in due(min_age)[:limit]:

@@ -24,7 +24,7 @@ _FINAL = dict.fromkeys(("DELIVERED", "DELIVRD", "1"), Status.DELIVERED) | dict.f
 
 # A message can get these statuses without a request to DMark.
 _ENDED = (Status.FAILED, Status.EXPIRED, Status.RATE_LIMITED)
-# A delivery report may change these statuses, because it proves that DMark has the message.
+# A delivery report can change these statuses, because the report proves that DMark has the message.
 _PROVED = (Status.SENDING, Status.UNKNOWN, *_ENDED)
 
 
@@ -126,8 +126,8 @@ def _write(message_id: int, before: str, changes: dict[str, Any], event: SmsEven
     update = f"UPDATE {SmsMessage._meta.db_table} SET {', '.join(f'{name} = %s' for name in changes)}"  # noqa: S608
     marks = ", ".join(["%s"] * len(added))
     insert = f"INSERT INTO {SmsEvent._meta.db_table} ({', '.join(added)}) SELECT {marks} FROM changed"  # noqa: S608
-    # If a crash of PostgreSQL loses this report, polling gets it later. The commit therefore does not wait for the
-    # disk.
+    # If `is_polled`, polling recovers a report that a crash of PostgreSQL loses. Therefore the commit does not wait
+    # for the disk.
     is_polled = before == Status.SENT and event.message.provider_id
     no_wait = "RETURNING set_config('synchronous_commit', 'off', true)" if is_polled else ""
     with connection.cursor() as cursor:
@@ -144,7 +144,7 @@ def _add(event: SmsEvent) -> None:
         list(SmsMessage.objects.select_for_update(no_key=True).filter(pk=event.message_id).values_list("pk"))
         reports = SmsEvent.objects.filter(message=event.message_id, what=SmsEvent.What.REPORT)
         if reports.order_by("-at", "-pk").values_list("answer", flat=True).first() != event.answer:
-            event.at = clock.now()  # The time is read under the lock, so that the newest report has the latest time.
+            event.at = clock.now()  # Read while the row is locked, so that the newest report has the latest time.
             event.save(force_insert=True)
 
 

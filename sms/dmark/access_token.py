@@ -59,7 +59,7 @@ def ttl(token: str, fallback: int, now: float | None = None) -> int:
 def get(fetch: Fetch, config: conf.Config, *, rejected: str = "") -> str:
     """Return a token from the cache or from `fetch`. A cached token equal to `rejected` is not returned.
 
-    Concurrent threads share one call of `fetch`, and its error if it raises ProviderError.
+    Concurrent threads share one call of `fetch`. If `fetch` raises ProviderError, all these threads raise the error.
     """
     key = cache_key(config)
     while not (token := cached(config, rejected)):

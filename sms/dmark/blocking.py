@@ -49,7 +49,7 @@ def send(
 ) -> str:
     """Send one message. Return DMark's id of the message, or "" if the response has none.
 
-    Raises ProviderError if DMark did not confirm the message.
+    Raises ProviderError if DMark did not confirm the message, and SmsDisabled if SMS is switched off.
     """
     config = conf.current()
     return run(
@@ -60,7 +60,7 @@ def send(
 def report(provider_id: str, on_exchange: OnExchange) -> str:
     """Poll DMark for a message's delivery report. Return its status word in capitals, or "" if there is none.
 
-    Raises ProviderError if the poll fails.
+    Raises ProviderError if the poll fails, and SmsDisabled if SMS is switched off.
     """
     config = conf.current()
     return run(conversation.report(config, provider_id, on_exchange), config, on_exchange)

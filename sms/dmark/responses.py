@@ -21,7 +21,7 @@ from sms.errors import (
 )
 from sms.text.redaction import redact
 
-# Of a response, at most MAX_KEPT characters are stored, and at most MAX_BODY bytes are used.
+# At most MAX_KEPT characters of a response are stored. At most MAX_BODY bytes of a response are used.
 MAX_KEPT = 500
 MAX_BODY = 64 * 1024
 _LONGEST_RETRY_AFTER = 86400.0

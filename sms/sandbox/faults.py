@@ -16,7 +16,7 @@ _REPORTS = (
     "delivered failed pending never late twice backwards numeric before repeated "
     "delivrd expired rejected undeliv undeliverable blacklisted deleted odd_word"
 ).split()
-# Labels of switches whose names end in `_times` and `_every`.
+# TIMES: label of each switch whose name ends in `_times`. EVERY: label of each switch whose name ends in `_every`.
 TIMES, EVERY = "… for this many requests (0: always)", "… on every n-th request"
 
 T = TypeVar("T")

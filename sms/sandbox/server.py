@@ -175,7 +175,7 @@ class Server(ThreadingHTTPServer):
         self.state.later.stop()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log an unhandled error. A closed connection is logged as DEBUG, because simulated faults cause it, too."""
+        """Log an unhandled error. A closed connection is logged as DEBUG: simulated faults also close connections."""
         error = sys.exc_info()[1]
         if isinstance(error, OSError):
             logger.debug("sandbox: a client closed the connection (%s)", type(error).__name__)

@@ -32,7 +32,7 @@ LONGEST_DELAY = 120.0
 # number of retries is limited, because each one may deliver another copy of the message.
 AMBIGUOUS_DELAYS = ((0.10, 0.25), (60.0, 60.0), (300.0, 300.0))
 MAX_AMBIGUOUS = len(AMBIGUOUS_DELAYS) + 1
-# After four or more failed attempts, wait at least 600 s after a 5xx (not 504): DMark may have accepted the message.
+# If the fourth or a later attempt fails with a 5xx (not 504), wait at least 600 s: DMark may have the message.
 ROUNDS_OF_5XX, DELAY_AFTER_5XX = 4, 600.0
 
 

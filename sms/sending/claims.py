@@ -76,7 +76,7 @@ def claim(
 
 
 def skip_locked() -> str:
-    """Return SQL that locks rows, and skips rows with a lock. Empty on SQLite, which runs one write at a time."""
+    """Return SQL that locks rows, but skips rows already locked. Empty on SQLite, which runs one write at a time."""
     return "FOR NO KEY UPDATE SKIP LOCKED" if connection.features.has_select_for_update_skip_locked else ""
 
 
@@ -125,13 +125,13 @@ def free_leases_over_before(limit: datetime, *conditions: Q) -> int:
         *conditions, GreaterThanOrEqual(clock.Now(), limit), status=Status.SENDING, lease_until__lt=limit
     )
     counted = Greatest("ambiguous_requests", 1)
-    with transaction.atomic():  # Skip rows that another transaction has locked. Otherwise all would wait.
+    with transaction.atomic():  # Skip locked rows, because waiting for one row would delay the others.
         free = over.filter(pk__in=set(over.select_for_update(skip_locked=True).values_list("pk", flat=True)))
         return free.update(status=Status.QUEUED, claim="", lease_until=None, ambiguous_requests=counted)
 
 
 class ExpiredLeaseReaper:
-    """Frees messages whose lease (the time limit of their claim) was over, and not locked, at the previous check.
+    """Frees a message if, at the previous check, its lease (its claim's time limit) was over and its row not locked.
 
     Between two checks, a running worker can renew its leases, even if the machine was suspended, a clock was changed or
     the rows were locked. The first check frees messages whose lease was over more than `seconds` ago.

@@ -21,7 +21,7 @@ def key(phone: str, kind: str) -> str:
 def acquire_many(messages: Sequence[ClaimedMessage], window: int, *, by_table: bool = False) -> list[float]:
     """Acquire the rate-limit keys of `messages`. Return the seconds that each message must wait, possibly 0.
 
-    A message may acquire its own key again. Delayed messages for the same phone and kind get waiting times one `window`
+    A message can acquire its own key again. Delayed messages for the same phone and kind get waiting times one `window`
     (seconds) apart. `by_table`: if a cache call failed in the last `window` seconds, also check the message table.
     """
     if window <= 0 or not messages:

@@ -62,7 +62,7 @@ def trouble(alive: Sequence[SmsWorker], attempts: Sequence[SmsEvent], now: datet
     """Return the fault that prevents DMark from accepting messages, and its error text, or (Trouble.NONE, "").
 
     A fault that a running worker reports takes precedence. Otherwise, the newest attempt of the last hour decides.
-    If it failed with Trouble.PROVIDER, at least 80% of the last hour's attempts (at least 3) must have failed so.
+    Trouble.PROVIDER counts only if at least 80% of the last hour's `attempts` failed with it (minimum 3 attempts).
     """
     for worker in alive:
         if worker.trouble:
@@ -115,7 +115,10 @@ def held_open() -> Concern | None:
 
 
 def rate_limited(now: datetime) -> int:
-    """Return how often the rate limit delayed or stopped a message in the last day, at most 10,000 (MANY)."""
+    """Return how often the rate limit delayed or stopped a message in the last day, at most 10,000 (MANY).
+
+    Successive delays of one message count as one.
+    """
     since = now - timedelta(days=1)
     return SmsEvent.objects.filter(step="throttle", at__gte=since).order_by()[:MANY].count()
 

@@ -22,7 +22,7 @@ from sms.worker.listener import PROBE_SECONDS, Listener
 logger = get_logger("sms.worker")
 
 _LOOK_EVERY = _LAST_SECONDS = 1.0
-# Longest time in seconds for all polls of one maintenance run, and for each statement.
+# Longest time in seconds for all polls of one maintenance run, and for each SQL statement of the maintenance thread.
 _POLL_SECONDS = 60.0
 
 
@@ -155,7 +155,7 @@ def _shut_down(connection: Any) -> None:
     raw = connection.connection
     if connection.vendor == "postgresql" and raw is not None:
         with socket.socket(fileno=os.dup(raw.fileno())) as copy:
-            # Also cancel the statement, which may hold row locks. With libpq before 17, the cancel request could block.
+            # Also cancel the statement, which may hold row locks. Skipped before libpq 17: the request could block.
             with suppress(Exception):
                 raw.pgconn.cancel_conn()
                 raw.cancel_safe(timeout=1.0)

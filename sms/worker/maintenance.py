@@ -46,7 +46,7 @@ def park() -> None:
         for rows, lease_until in ((to_release, None), (to_park, F("expires_at"))):
             ids = list(rows.values_list("pk", flat=True)[: 10 * BATCH])
             for start in range(0, len(ids), BATCH):
-                with transaction.atomic():  # Skip rows that another transaction has locked. Otherwise all would wait.
+                with transaction.atomic():  # Skip locked rows, because waiting for one row would delay the others.
                     free = rows.filter(pk__in=ids[start : start + BATCH]).select_for_update(skip_locked=True)
                     batch = SmsMessage.objects.filter(pk__in=list(free.values_list("pk", flat=True)))
                     full |= batch.update(lease_until=lease_until) > 0 and len(ids) == 10 * BATCH

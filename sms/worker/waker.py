@@ -42,6 +42,6 @@ class Waker:
                 return  # Either a wake-up is already pending, or the sleeping thread has just ended.
 
     def close(self) -> None:
-        """Close the sockets. Call this in the thread that sleeps, and do not call `wake` afterwards."""
+        """Close the sockets. Call this in the thread that calls `sleep`, and do not call `wake` afterwards."""
         for one in self._sockets or ():
             one.close()

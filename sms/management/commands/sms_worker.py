@@ -111,7 +111,8 @@ class Command(BaseCommand):
 def _prepare_once() -> None:
     """Check that the table of messages exists, and apply the pauses to the queue (see `maintenance.park`).
 
-    Raises CommandError if the check fails. Without this check, `--once` would repeat its queries forever.
+    Raises CommandError if the table is missing or the database is unreachable. Otherwise, `--once` would repeat its
+    failing queries forever.
     """
     table = SmsMessage._meta.db_table
     try:

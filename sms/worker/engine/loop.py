@@ -46,9 +46,8 @@ class LeaseExpired(Exception):
 class Job:
     """A message that the engine sends, and its conversation with DMark.
 
-    `until`: latest time (monotonic) to begin. `command`: the first command of `conversation`. `counted`: False if the
-    next send request must first be counted in the message's row. `ending`: the conversation's return value or
-    exception.
+    `until`: latest time (monotonic) to begin. `command`: first command of `conversation`. `counted`: False if the next
+    send request must first be counted in the message's row. `ending`: return value or exception of `conversation`.
     """
 
     message: ClaimedMessage
@@ -66,7 +65,7 @@ class Job:
     since: float = field(default_factory=clock.monotonic)
 
     def __post_init__(self) -> None:
-        # Only requests after an ambiguous one are counted in advance. The reaper counts the first one after a crash.
+        # Requests after an ambiguous one are counted in advance. The reaper counts a first request cut off by a crash.
         self.counted = not self.message.ambiguous_requests
 
     def mark(self, step: str) -> None:

@@ -41,7 +41,7 @@ _CAUSES = {
 
 
 class Transfer:
-    """A libcurl easy handle, used by one thread for one request after the other.
+    """A libcurl easy handle. One thread uses it for one request at a time.
 
     `may_write`: if it returns False, the transfer ends with E_ABORTED_BY_CALLBACK before its body is written.
     """
