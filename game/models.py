@@ -97,7 +97,8 @@ class Entry(models.Model):
     )
     # The language of the page on which the player staked, also used for messages. Empty means LANGUAGE_CODE.
     language = models.CharField(max_length=8, blank=True, default="", db_default="")
-    # The IP address of the player who staked: for IPv4 the address alone, for IPv6 its /64 and /48 networks.
+    # The client's IP address when the stake was placed. For IPv6, `client_address` is the /64 network and `client_site`
+    # the /48 network.
     client_address = models.GenericIPAddressField("address it came from", null=True, blank=True)
     client_site = models.GenericIPAddressField("site it came from", null=True, blank=True)
     session = models.ForeignKey(

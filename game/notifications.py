@@ -54,7 +54,8 @@ TRANSACTIONAL = (
 def render(kind: str, language: str = "", **values: object) -> str:
     """Return the text of a message, rendered from the template `game/sms/<kind>.txt`.
 
-    `language`: the recipient's language, by default LANGUAGE_CODE. The active language may be another player's.
+    `language`: the recipient's language, by default LANGUAGE_CODE. The active language is not used, because it can be
+    another player's.
     """
     contact = f" {settings.SUPPORT_CONTACT}" if settings.SUPPORT_CONTACT else ""
     with override(language or settings.LANGUAGE_CODE):

@@ -30,7 +30,7 @@ _ALERT_SECONDS = 60.0
 
 
 class Worker:
-    """A `game_worker` process. `poll`: seconds between two polls by the payment threads if no NOTIFY wakes them."""
+    """A `game_worker` process. `poll`: seconds between searches for due payment work if no NOTIFY wakes the threads."""
 
     def __init__(self, poll: float, say: Callable[[str], None], tasks: tuple[Task, ...] = TASKS) -> None:
         self.say, self.tasks = say, tasks

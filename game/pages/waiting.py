@@ -152,7 +152,8 @@ def _invite(entry: Entry) -> dict[str, str]:
 
 _REQUESTED = (Payment.Collection.ASKING, Payment.Collection.ASKED, Payment.Collection.IN_DOUBT)
 
-# Sentences for players about a failed payment, by the provider's reason. A reason that is not listed here is quoted.
+# Sentences for players about a failed payment, by the reason that `read_decline` finds. Without such a reason, the page
+# quotes the provider's sentence.
 _DECLINES = {
     Decline.BALANCE_OR_LIMIT: _("There was not enough money in your account, or its limit is reached."),
     Decline.BALANCE: _("There was not enough money in your account."),

@@ -138,7 +138,7 @@ def _stakes_from(address: str, since: datetime, newer: int) -> list[tuple[dateti
 
 
 def _attempts(rows: Q, since: datetime, newer: int) -> "QuerySet[Entry, tuple[datetime]]":
-    """Return a row with the time of the unpaid or refused stake after `since` that has `newer` newer ones, or none."""
+    """Return at most one row: the time of the (`newer` + 1)-th newest unpaid or refused stake after `since`."""
     unpaid = Entry.objects.filter(rows, opened_at=None, created_at__gt=since)
     times = unpaid.exclude(payment__status=Payment.Status.SUCCESS).values_list("created_at").order_by()
     refused = RefusedStake.objects.filter(rows, at__gt=since).values_list("at").order_by()

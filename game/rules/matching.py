@@ -27,8 +27,8 @@ def _waiting(amount: int, player: int, now: datetime) -> "QuerySet[Entry]":
     return (
         Entry.objects.select_for_update(of=("self",), no_key=True)
         .filter(stake_amount=amount, status=Entry.Status.OPEN, expires_at__gt=now)
-        # Select only entries whose money has arrived or that count as paid without money (MOMO_AUTO_APPROVE). Payments
-        # that an older version of this software has changed (`version` 0 or `stale`) have no `place`.
+        # Select only entries whose money has arrived or that count as paid without money (MOMO_AUTO_APPROVE). If the
+        # journal lacks the payment (`version` 0) or its last change (`stale`), `place` is empty or outdated.
         .filter(
             Q(payment__place="in_use") | Q(payment__collected_at=None) | Q(payment__version=0) | Q(payment__stale=True)
         )
@@ -69,7 +69,7 @@ def activate_paid(payment: Payment) -> Entry | None:
     Does not activate it if the money is contested, refunded or due for refund. If the player has another active entry,
     the payment becomes due for refund. The caller has locked the payment.
     """
-    # An operator has recorded that the provider took the money back.
+    # True if an operator has recorded that the provider took the money back.
     is_gone = payment.collected_at is not None and not payment.place
     if payment.refund_due or payment.refunded_at or payment.contested or is_gone:
         return Entry.objects.filter(payment=payment).first()
@@ -151,7 +151,7 @@ def _match(first: Entry, second: Entry, payment: Payment, *, paid_now: bool) -> 
 
 
 def left_inactive(within: timedelta | None = None) -> list[Payment]:
-    """Return payments that are in use, but whose entries are inactive.
+    """Return up to 500 payments whose money is in use, but whose entry was never activated.
 
     `within`: skip payments collected longer ago than this.
     """

@@ -88,7 +88,7 @@ def to_close(before: datetime) -> "QuerySet[Session]":
 
 
 def ugx_of(sessions: "QuerySet[Session]") -> int:
-    """Return the sum in UGX that the players of these matches have paid."""
+    """Return the sum of the payments for these matches, in UGX. Payments approved without money count too."""
     return Entry.objects.filter(session__in=sessions.order_by()).aggregate(sum=Sum("payment__amount"))["sum"] or 0
 
 
