@@ -19,7 +19,7 @@ RUNNING = VAR / "running.json"
 
 
 def prepare(site: int, sandbox: int) -> dict[str, str]:
-    """Set the missing environment variables for a site and a sandbox on these ports. Return all set settings."""
+    """Set the missing environment variables for a site and a sandbox on these ports. Return the current settings."""
     url, sandbox_url = f"http://127.0.0.1:{site}", f"http://127.0.0.1:{sandbox}"
     for name, value in {
         "DJANGO_SETTINGS_MODULE": "playmatatu.settings",

@@ -97,7 +97,7 @@ def _database() -> dict[str, Any]:
 def _is_read_only() -> bool:
     """Return True if the database is read-only, as on a PostgreSQL standby.
 
-    The query also sets a short lock timeout for the connection, which only the health check uses.
+    The query also sets a lock timeout of 0.3 seconds. Only the health check uses this connection.
     """
     question = "SELECT 'off'"
     if connection.vendor == "postgresql":

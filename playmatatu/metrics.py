@@ -110,7 +110,7 @@ class PaymentsCollector(Collector):
 
 
 def _by_network(now: datetime) -> Iterator[Metric]:
-    """Yield two histograms of the last hour. Do not apply `rate`: the values decrease when messages grow older."""
+    """Yield two histograms of the last hour. Their values decrease as messages leave the hour, so `rate` is invalid."""
     accept = HistogramMetricFamily(
         "playmatatu_sms_accept_seconds", "From queued to accepted by DMark, last hour.", labels=["network"]
     )

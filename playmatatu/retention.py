@@ -19,9 +19,9 @@ _LIMITS_WINDOW = timedelta(days=1)
 
 
 def erase_addresses(before: datetime) -> int:
-    """Erase the client addresses of stakes older than `before`. Return the number of affected rows.
+    """Erase the client addresses of stakes older than `before`. Also delete old link requests and failed logins.
 
-    Also delete old link requests and failed logins.
+    Return the number of rows that were changed or deleted.
     """
     erased = 0
     for keys in _batches(Entry.objects.all(), "created_at", before):
@@ -34,7 +34,7 @@ def erase_addresses(before: datetime) -> int:
 
 
 def erase_callback_bodies(before: datetime) -> int:
-    """Erase the bodies of callbacks older than `before`. Return the number of rows.
+    """Erase the bodies of callbacks older than `before`. Return the number of changed rows.
 
     The bodies contain phone numbers.
     """

@@ -79,7 +79,7 @@ def _attention(money: ledger.Figures) -> Iterator[Tile]:
         yield Tile(label, counted(number), url, "bad")
 
 
-# Labels of the kinds of overdue work, by their names in `late_counts()`.
+# Labels of kinds of overdue work, by their names in `late_counts()`. A kind without a label is shown by its name.
 _LATE = {
     "stakes_to_end": "stakes past their end: game_worker is late",
     "stakes_to_activate": "paid stakes not opened: game_worker is late",

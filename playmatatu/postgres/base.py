@@ -195,7 +195,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 )
 
     def is_usable(self) -> bool:
-        """Return True if the connection works. If a check succeeded in the last second, usually run no query."""
+        """Return True if the connection works.
+
+        Run no query if a check succeeded in the last second, no error occurred since and no data is unread.
+        """
         if not self.errors_occurred and time.monotonic() - self._checked_at < _CHECK_EVERY and self._is_quiet():
             return True
         usable = self._answers()
