@@ -7,6 +7,7 @@ import os
 import shutil
 from asyncio import AbstractEventLoop
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -14,6 +15,7 @@ import pytest
 from django.core.cache import cache
 from django.core.management.color import no_style
 from django.db import connections
+from django.db.backends.sqlite3.creation import DatabaseCreation
 from django.db.transaction import atomic
 from django.test import TransactionTestCase
 from playwright.sync_api import Browser, sync_playwright
@@ -33,7 +35,7 @@ from tests.servers import free_port as free_port
 from tests.servers import postgres_programs as postgres_programs
 from tests.servers import redis_program as redis_program
 from tests.servers import wait_for as wait_for
-from tests.system import migrated_postgres
+from tests.system import migrated_postgres, sqlite_database
 
 # While pytest collects the tests, almost no object becomes garbage. Without the collector this takes 30% less CPU.
 gc.disable()
@@ -78,6 +80,15 @@ def _failed(case: TransactionTestCase) -> bool:
     return any(connection.errors_occurred for connection in connections.all(initialized_only=True))
 
 
+def _copy_database(creation: DatabaseCreation, *_options: object) -> str:
+    """Create the test database as a copy of one that is migrated once in a test run, which takes 1.5 s of CPU."""
+    name: str = creation._get_test_db_name()  # type: ignore[attr-defined]
+    sqlite_database(Path(name))
+    return name
+
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    DatabaseCreation._create_test_db = _copy_database  # type: ignore[attr-defined]
 TransactionTestCase._fixture_teardown = _delete_rows  # type: ignore[attr-defined]
 TransactionTestCase._should_reload_connections = _failed  # type: ignore[attr-defined]
 
