@@ -10,7 +10,7 @@ _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 720, 190, 44, 12, 10, 22
 
 
 class Column(NamedTuple):
-    """One column of the chart. `name`: title of its tooltip. `values`: one number for each series, by its key."""
+    """One column of the chart. `name`: title of its tooltip. `values`: numbers by the key of their series."""
 
     label: str
     name: str

@@ -61,7 +61,7 @@ def _names(report: object) -> list[str]:
 
 
 def _log_shape(message_id: int, names: list[str]) -> None:
-    """Log the field names of a report without a status, each set once, so that operators notice an unknown format."""
+    """Log the field names of a report without a status, so that operators notice a new format. Log each set once."""
     shape = tuple(clean(name)[:40] for name in names[:_MOST_SHAPES])
     if shape in _logged_shapes or len(_logged_shapes) >= _MOST_SHAPES:
         return

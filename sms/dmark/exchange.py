@@ -1,4 +1,4 @@
-"""A request to DMark with its response, as stored in the history of a message and logged."""
+"""A request to DMark with its response, as stored in the history of a message and in the log."""
 
 import logging
 from dataclasses import dataclass

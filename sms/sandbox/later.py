@@ -14,7 +14,7 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 logger = logging.getLogger("sms.sandbox")
 
-# Number of threads that run the actions, so that a slow receiver of a delivery report does not delay other actions.
+# Number of threads that run the actions. With one thread, a slow receiver of a report would delay other actions.
 THREADS = 16
 
 Act = Callable[[], object]

@@ -11,7 +11,7 @@ from sms.sending.attempt import Result, pauses_all
 
 logger = get_logger("sms.worker")
 
-# The circuit breaker opens (pauses sending) if at least 80% of the last 40 sends failed (minimum 20 sends).
+# The circuit breaker opens (pauses sending) if DMark was unavailable in at least 80% of the last 40 sends (minimum 20).
 WINDOW, ENOUGH, SHARE = 40, 20, 0.8
 # The circuit breaker also opens if DMark refuses messages to 10 different numbers in a row with the same words.
 SAME_REFUSALS = 10
