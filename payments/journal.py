@@ -218,7 +218,7 @@ def take(
     """
     if payment.place == _IN_USE and place is None:
         harmless = event.kind in (Kind.WORD, Kind.NOTIFIED) and event.said in (Word.SUCCESSFUL, Word.NONE)
-        place = Place.RECEIVED if harmless else current_use().hold(payment)
+        place = Place.RECEIVED if harmless else _hold(payment)
     before, now = state_of(payment, place), database.now()
     outcome = apply(before, event, now)
     commit(payment, event, before, outcome, now, cause, also)
@@ -358,6 +358,8 @@ def note_signal(payment: Payment, *, failed: bool) -> None:
 def tell_again(payment: Payment) -> bool:
     """Send the signal about the current status of a locked payment again. Return False if a receiver fails again."""
     ensure_adopted(payment)
+    if payment.place == _IN_USE:
+        _hold(payment)
     if payment.contested:
         is_gone = payment.place == Place.CONTESTED.value
         _send(payment_contested, payment, said=Status.FAILED.value if is_gone else Status.SUCCESS.value)
@@ -410,12 +412,19 @@ def balances_of(payment: Payment) -> dict[Account, int]:
 
 
 def balances_of_all(ids: Iterable[int]) -> dict[int, dict[Account, int]]:
-    """Return the balances (see `balances_of`) of several payments, keyed by payment id. Makes one query."""
+    """Return the balances (see `balances_of`) of several payments, keyed by payment id. Makes one query.
+
+    Ledger entries that the current transaction has not inserted yet are included.
+    """
     signed: dict[int, Counter[str]] = {key: Counter() for key in ids}
-    rows = LedgerEntry.objects.filter(payment__in=list(signed)).order_by()
-    for key, debit, credit, amount in rows.values_list("payment", "debit", "credit", "amount"):
-        signed[key][debit] -= amount
-        signed[key][credit] += amount
+    columns = ("payment_id", "debit", "credit", "amount")
+    rows = list(LedgerEntry.objects.filter(payment__in=list(signed)).order_by().values_list(*columns))
+    held = getattr(connection, "_journal", None) or []
+    rows += [(entry.payment_id, entry.debit, entry.credit, entry.amount) for _, entries in held for entry in entries]
+    for key, debit, credit, amount in rows:
+        if key in signed:
+            signed[key][debit] -= amount
+            signed[key][credit] += amount
     return {
         key: {account: found[account.value] for account in _OWED if found[account.value]}
         for key, found in signed.items()
@@ -446,10 +455,12 @@ def locked(payment_id: int) -> Payment:
     return payment
 
 
-def ensure_adopted(payment: Payment) -> None:
-    """Adopt a locked payment (add its state to the journal), unless the journal already has its state."""
-    if payment.version == 0 or payment.stale:
-        _adopt(payment)
+def ensure_adopted(payment: Payment) -> bool:
+    """Adopt a locked payment (add its state to the journal). Return False if the journal already has its state."""
+    if payment.version and not payment.stale:
+        return False
+    _adopt(payment)
+    return True
 
 
 def adopt() -> int:
@@ -457,10 +468,11 @@ def adopt() -> int:
     adopted = 0
     for key in list(Payment.objects.filter(TO_ADOPT).order_by("pk").values_list("pk", flat=True)[:_BATCH]):
         with writing():
-            payment = database.not_locked(Payment.objects.filter(TO_ADOPT, pk=key)).first()
-            if payment is not None:
-                _adopt(payment)
-                adopted += 1
+            opponent = current_use().opponent(Payment(pk=key))
+            keys = {key, opponent[0].pk} if opponent else {key}
+            payments = {one.pk: one for one in database.not_locked(Payment.objects.filter(pk__in=keys))}
+            if len(payments) == len(keys):
+                adopted += ensure_adopted(payments[key])
     return adopted
 
 
@@ -489,8 +501,11 @@ def _adopt(payment: Payment) -> None:
     record(payment, event, differences(held, balances(state)), now, Cause(note=note))
     if state.place is Place.CONTESTED:
         current_use().end_entry(payment)
-    if state.place is Place.IN_MATCH:
-        _book_opponent(payment)
+    if found := current_use().opponent(payment):
+        # If the other payment has the lower id, this very rarely causes a deadlock.
+        opponent = locked(found[0].pk)
+        if opponent.place == _IN_USE:
+            adopt_use(opponent, Place.IN_MATCH)
     logger.info(
         "payments.adopted: payment %s was taken into the journal: %s %s",
         payment.pk,
@@ -500,17 +515,20 @@ def _adopt(payment: Payment) -> None:
     )
 
 
-def _book_opponent(payment: Payment) -> None:
-    """If a release without a journal made the match, write the journal entry of the opponent's payment too.
+def _hold(payment: Payment) -> Place:
+    """Lock the app's rows, and return the place of a payment's money in use."""
+    place = current_use().hold(payment)
+    adopt_use(payment, place)
+    return place
 
-    Such a release does not change the opponent's payment, so `adopt` would not find it.
+
+def adopt_use(payment: Payment, place: Place) -> None:
+    """If a release without a journal activated or matched the entry of a locked payment, adopt the payment again.
+
+    Such a release does not change the payment, so it is not `stale`. `place`: the place of the money in use.
     """
-    found = current_use().opponent(payment)
-    if found is None:
-        return
-    opponent, key = found
-    if balances_of(opponent) == {Account.WAITING: opponent.amount}:
-        matched(opponent, key)
+    if balances_of(payment) != {Account(place.value): payment.amount}:
+        _adopt(payment)
 
 
 def _share(payment: Payment) -> None:

@@ -89,9 +89,9 @@ def _refund(payment_id: int) -> tuple[Locked, Refund]:
     found = matches.locked(payment_id)
     payment = found.payment
     if payment.place == "in_use":
-        place = current_use().hold(payment)
+        current_use().hold(payment)
         if Payment.objects.filter(current_use().over(), pk=payment.pk).exists():
-            journal.take(payment, Event(Kind.UNUSED), place=place)
+            journal.take(payment, Event(Kind.UNUSED))
     if payment.place == Place.PRIZE.value:
         raise Refused("It is a share of a prize.")
     return found, Refund(payment=payment, amount=payment.amount)

@@ -64,6 +64,7 @@ def held(payment: Payment) -> None:
 
 def unused(payment: Payment) -> None:
     """Record that the entry of a payment was canceled or expired without a match. Its money is then due for refund."""
+    journal.adopt_use(payment, Place.WAITING)
     _moved(payment, Kind.UNUSED, Place.WAITING)
 
 

@@ -120,10 +120,9 @@ def _between(before: dict[Account, int], after: dict[Account, int], via: Account
 
     `via`: the account for the difference, if their sums differ.
     """
-    down = {account: amount - after.get(account, 0) for account, amount in before.items()}
-    up = {account: amount - before.get(account, 0) for account, amount in after.items()}
-    down = {account: amount for account, amount in down.items() if amount > 0}
-    up = {account: amount for account, amount in up.items() if amount > 0}
+    change = {account: after.get(account, 0) - before.get(account, 0) for account in (*before, *after)}
+    down = {account: -amount for account, amount in change.items() if amount < 0}
+    up = {account: amount for account, amount in change.items() if amount > 0}
     missing = sum(up.values()) - sum(down.values())
     if missing and via is not None:
         side = down if missing > 0 else up

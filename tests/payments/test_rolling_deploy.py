@@ -12,13 +12,15 @@ from django.test import Client
 from django.utils import timezone
 
 from game.models import Entry, Player
+from game.rules.ending import cancel
 from game.signals import session_committed
-from payments import journal, ledger, reconciliation, services
+from payments import journal, ledger, matches, reconciliation, refunds, services
 from payments.models import Payment, PaymentEvent
-from payments.rules.states import Account
+from payments.rules.states import Account, Event, Kind, Word
 from tests.crowd import together
-from tests.game_helpers import ALICE, BOB, paid, paid_stake, stake
-from tests.payments.helpers import fresh
+from tests.game.rules.test_lock_order import held
+from tests.game_helpers import ALICE, BOB, age, paid, paid_stake, stake
+from tests.payments.helpers import fresh, settle
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -190,15 +192,94 @@ def test_a_stake_that_is_matched_while_it_is_adopted_is_booked_in_its_match(clie
     assert_journals_agree()
 
 
-def test_a_stale_payment_is_activated_when_its_signal_is_repeated(client: Client, monkeypatch: Any) -> None:
+@pytest.fixture
+def received(client: Client, monkeypatch: Any) -> Entry:
+    """A stake that is paid, but not activated, because a receiver of this release failed."""
     placed = stake(client, ALICE)
     with monkeypatch.context() as broken:
         broken.setattr("game.payment_receivers.activate_paid", lambda payment: 1 / 0)
         paid(client, placed, ALICE)
+    return Entry.objects.select_related("player", "payment").get()
+
+
+def test_a_stale_payment_is_activated_when_its_signal_is_repeated(received: Entry) -> None:
     Payment.objects.update(stale=True)
     assert services.tell_again() == (1, 0)
     assert balances() == {Account.PROVIDER: 1000, Account.WAITING: 1000}
     assert_journals_agree()
+
+
+@pytest.mark.parametrize("then", ["waits", "matched", "cancelled", "refunded", "reversed"])
+def test_a_stake_that_the_former_release_activated_late_is_booked(client: Client, received: Entry, then: str) -> None:
+    """The former release does not change the payment, because this release had settled it."""
+    now = timezone.now()
+    sql("UPDATE game_entry SET status = 'queued', opened_at = %s, expires_at = %s", now, now + timedelta(minutes=30))
+    if then == "cancelled":
+        assert cancel(received)
+    elif then == "refunded":
+        age()
+        refunds.refund_by_hand(received.payment_id, "anna", "cash")
+    elif then == "reversed":
+        settle(received.payment_id, Payment.Status.FAILED, by="callback")
+    else:
+        if then == "matched":
+            assert paid_stake(client, BOB).session is not None
+        services.tell_again()
+    expected = {
+        "waits": {Account.PROVIDER: 1000, Account.WAITING: 1000},
+        "matched": {Account.PROVIDER: 2000, Account.IN_MATCH: 2000},
+        "cancelled": {Account.PROVIDER: 1000, Account.REFUND_DUE: 1000},
+        "refunded": {},
+        "reversed": {Account.PROVIDER: 1000, Account.CONTESTED: 1000},
+    }
+    assert balances() == expected[then]
+    assert_journals_agree()
+
+
+@pytest.mark.parametrize("change", ["contested", "both contested", "reversed"])
+def test_a_match_that_the_former_release_made_is_booked_although_a_payment_is_reversed(
+    client: Client, change: str
+) -> None:
+    """`reversed`: the match was committed after the query for the payments to lock, so only one payment is locked."""
+    now = timezone.now()
+    waiting = paid_stake(client, ALICE)
+    paid = paid_by_former_release(BOB, now)
+    match_by_former_release(waiting, paid, now)
+    if change == "contested":
+        sql("UPDATE payments_payment SET contested = %s WHERE id = %s", True, paid.payment_id)
+    elif change == "both contested":
+        sql("UPDATE payments_payment SET contested = %s", True)
+    else:
+        with journal.writing():
+            journal.take(journal.locked(waiting.payment_id), Event(Kind.WORD, said=Word.FAILED))
+    services.work_once()
+    both = (
+        {Account.CONTESTED: 2000} if change == "both contested" else {Account.IN_MATCH: 1000, Account.CONTESTED: 1000}
+    )
+    assert balances() == {Account.PROVIDER: 1000, Account.OPENING: -1000, **both}
+    assert_journals_agree()
+
+
+def test_a_match_of_two_stale_payments_is_booked_once(client: Client) -> None:
+    now = timezone.now()
+    waiting = paid_stake(client, ALICE)
+    match_by_former_release(waiting, paid_by_former_release(BOB, now), now)
+    Payment.objects.update(stale=True)
+    with journal.writing():
+        matches.locked(waiting.payment_id)
+    assert balances() == {Account.PROVIDER: 1000, Account.OPENING: -1000, Account.IN_MATCH: 2000}
+    assert_journals_agree()
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no row locks")
+def test_a_payment_whose_opponent_is_locked_is_adopted_later(client: Client) -> None:
+    """Two workers that each waited for the other's payment would deadlock."""
+    now = timezone.now()
+    waiting = paid_stake(client, ALICE)
+    match_by_former_release(waiting, paid_by_former_release(BOB, now), now)
+    with held(f"SELECT 1 FROM payments_payment WHERE id = {waiting.payment_id} FOR UPDATE"):
+        assert journal.adopt() == 0
+    assert journal.adopt() == 1
 
 
 @pytest.mark.parametrize(
