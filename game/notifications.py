@@ -255,7 +255,7 @@ def _text_success(payment: Payment) -> None:
         queue_many(messages)
         if entry is not None:
             _text_opponent(entry)
-    # Otherwise, the entry is still inactive. The periodic task that activates it also queues `payment_success`.
+    # For an inactive entry, nothing is queued here. The periodic task that activates it also queues `payment_success`.
 
 
 def _text_opponent(entry: Entry) -> None:

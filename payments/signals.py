@@ -12,7 +12,8 @@ from django.dispatch import Signal
 from payments.models import Payment
 from payments.rules.states import Place
 
-# Sent when the status of a payment has changed. Arguments: `payment`, `previous_status`.
+# Sent when the status of a payment has changed. For a FAILED payment, the signal is sent again if a receiver failed.
+# Arguments: `payment`, `previous_status`.
 momo_status_changed = Signal()
 # Sent if the success of a payment is reported again, or if a receiver failed, so that receivers complete interrupted
 # work. Argument: `payment`.
@@ -20,10 +21,11 @@ momo_success_repeated = Signal()
 # Sent when the provider contradicts the payment's final status. Can be sent again, so receivers must be idempotent.
 # Arguments: `payment`, `said` (SUCCESS or FAILED; FAILED also stands for an unknown word).
 payment_contested = Signal()
-# Sent when the payer has received the money back, through the provider or by hand. Arguments: `payment`, `refund`.
+# Sent when the payer has received the money back, through the provider or by hand, and again if a receiver failed.
+# Arguments: `payment`, `refund`.
 payment_refunded = Signal()
-# Sent when the winner has received the prize, through the provider or by hand. Arguments: `payment` (the winner's),
-# `refund` (the payout).
+# Sent when the winner has received the prize, through the provider or by hand, and again if a receiver failed.
+# Arguments: `payment` (the winner's), `refund` (the payout).
 prize_paid = Signal()
 # Sent when money is lost: we have paid it out, and the provider has also taken it back. Argument: `payment`.
 payment_lost = Signal()

@@ -60,7 +60,7 @@ class Action:
     carry: Callable[[Any, Operator, Any], object]  # Handles one row, given the result of `check`. May raise Refused.
     logged: str
     note: str = ""  # The label of the required note, or "" if the page asks for no note.
-    check: Callable[[Any, Operator], Any] = lambda _row, _operator: None  # Called before the transaction begins.
+    check: Callable[[Any, Operator], Any] = lambda _row, _operator: None  # Called before a row's transaction.
     asks_id: bool = False  # True if the page also asks for the payment's id at the provider.
     asks_account: bool = False  # True if the page also asks from which account the money was paid.
     permission: str = "refund"  # The permission that the action needs: "refund" or "settle".

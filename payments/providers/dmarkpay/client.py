@@ -72,7 +72,7 @@ class _NoToken(Exception):
 
 
 class DMarkPay:
-    """A client for DMarkPay, with the settings of the time when it was created."""
+    """A client for DMarkPay. The settings are read when the client is created."""
 
     name = "dmarkpay"
     networks = frozenset(_NETWORKS)
