@@ -234,7 +234,7 @@ class Config:
 
     @property
     def longest_send(self) -> float:
-        """Longest time in seconds from the start of an attempt to the end of its last send request."""
+        """Longest time in seconds from the first request of an attempt to the end of its last send request."""
         return self.send_budget + self.connect_timeout + 2 * self.read_timeout
 
     def url(self, path: str) -> str:
