@@ -10,6 +10,8 @@ from payments.rules import payment as rules
 from tests.payments import test_rule_lives
 
 LIVES = 4000
+# One of these lives detects each mutation. They are tried first, because a mutation alone takes up to 1,200 lives.
+FIRST = (9, 8, 214, 65, 223, 11, 257, 193, 1, 325, 105, 668, 1116, 1187, 136, 665)
 # For each mutation: the original text in rules/payment.py, and the faulty text.
 MUTATIONS = {
     "a late Failed is applied": ("state.word_at is not None and began < state.word_at and", "False and"),
@@ -139,7 +141,7 @@ def test_a_fault_in_the_rule_is_caught(old: str, new: str, monkeypatch: pytest.M
     rule = mutated(old, new)
     monkeypatch.setattr(match_rules, "apply", rule.__dict__["apply"])
     monkeypatch.setattr(test_rule_lives, "apply", rule.__dict__["apply"])
-    for seed in range(LIVES):
+    for seed in (*FIRST, *range(LIVES)):
         try:
             test_rule_lives.live(seed)
         except (AssertionError, KeyError):
