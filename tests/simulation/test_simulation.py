@@ -40,7 +40,8 @@ def test_a_seed_that_found_a_fault_in_a_long_run(seed: int) -> None:
 
 def test_a_seed_replays_exactly() -> None:
     digests = set()
-    for seed in (3, 24, 67):
+    # Short seeds, with seven different profiles.
+    for seed in (4, 103, 117):
         first, time_before = run_seed(seed), time.monotonic()
         second = run_seed(seed)
         assert (first.digest, first.schedule, first.seconds) == (second.digest, second.schedule, second.seconds)

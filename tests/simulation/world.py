@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 from unittest.mock import patch
 
 import pycurl
-from django.db import DatabaseError, OperationalError, connection
+from django.db import DatabaseError, OperationalError, connection, connections
 from django.db.backends.signals import connection_created
+from django.db.backends.sqlite3.base import SQLiteCursorWrapper
 from django.utils import timezone
 
 from sms import alerts, clock, conf, outbox, owners, runtime
@@ -48,6 +50,16 @@ CONFIG = replace(
     life=3600.0,
     categories={},
 )
+
+
+# Django converts the placeholders of each statement, and looks up the connection of the thread at each use of
+# `connection`. Without these two, the simulation takes 8% less CPU.
+_convert: Any = SQLiteCursorWrapper.convert_query
+_converted = lru_cache(maxsize=2000)(lambda query: _convert(None, query))
+
+
+def _convert_once(cursor: Any, query: str, *, param_names: Any = None) -> Any:
+    return _converted(query) if param_names is None else _convert(cursor, query, param_names=param_names)
 
 
 class Violation(AssertionError):
@@ -667,6 +679,7 @@ def simulated(seed: object, **options: Any) -> Iterator[World]:
     The world uses a copy in memory of Django's SQLite database, which must be empty.
     """
     connection.ensure_connection()
+    django_connection = connections[connection.alias]
     raw = connection.get_new_connection({**connection.get_connection_params(), "database": ":memory:"})
     raw.isolation_level = None  # autocommit, as Django sets it
     connection.connection.backup(raw)
@@ -702,6 +715,8 @@ def simulated(seed: object, **options: Any) -> Iterator[World]:
             (connection, "connection", raw),
             (connection, "execute_wrappers", _Wrappers(world)),
             (connection, "close", lambda: None),  # all greenlets share the connection
+            (type(connections), "__getitem__", lambda handler, alias: django_connection),
+            (SQLiteCursorWrapper, "convert_query", _convert_once),
             (uuid, "uuid4", lambda: uuid.UUID(int=generator.getrandbits(128))),
             (recorder, "log_exchange", world.log_exchange),
             (alerts, "_sources", []),  # the game's sources read tables that are empty here
