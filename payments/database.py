@@ -76,10 +76,10 @@ _clock: Callable[[], datetime] = timezone.now
 
 
 def use_clock(clock: Callable[[], datetime]) -> None:
-    """Set the clock of this app. Without this call, `now` returns the time of this machine.
+    """Set the clock that `now` reads. Without this call, `now` returns the time of this machine.
 
-    The app that uses payments sets a clock of the database, which is the same on all machines. That app uses the same
-    clock, so that its times and those of payments can be compared.
+    The game passes a function that reads the database's clock, which is the same for all machines. The game takes its
+    own times from that function too, so the times of both apps can be compared.
     """
     global _clock
     _clock = clock

@@ -378,9 +378,9 @@ def _timed_out(answers: list[tuple[Any, Any]]) -> OperationalError | None:
 
 
 def raise_if_lost(answers: list[tuple[Any, Any]]) -> None:
-    """If the transaction cannot continue, re-raise an exception in the result of `send_robust`.
+    """If the transaction cannot continue, re-raise one of the exceptions that `send_robust` returned.
 
-    If one receiver lost the connection and another has a bug, raise the former error, so that the response is 503.
+    A lost connection takes precedence over another receiver's bug, so that the response is 503.
     """
     if connection.needs_rollback:
         errors = [answer for _receiver, answer in answers if isinstance(answer, Exception)]

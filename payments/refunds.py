@@ -82,9 +82,10 @@ def prize_by_hand(result_id: int, actor: str, note: str, *, elsewhere: bool = Fa
 
 
 def _refund(payment_id: int) -> tuple[Locked, Refund]:
-    """Lock a payment, and return it with a new, unsaved refund. Raises Refused for a share of a prize.
+    """Lock a payment, and return it with a new, unsaved refund.
 
-    If the payment's entry expired without a match, mark the payment for refund.
+    If the payment's entry expired without a match, first mark the payment for refund. Raises Refused if the payment is
+    part of a prize.
     """
     found = matches.locked(payment_id)
     payment = found.payment

@@ -172,8 +172,8 @@ def _ask(provider: Provider, payment: Payment, ids: list[str]) -> tuple[Answer, 
 def is_ours(payment: Payment, answer: Answer, known_by: str) -> bool:
     """Return True if an answer is about this payment.
 
-    If the answer contains a reference, it must be the payment's `transaction_id`. Otherwise the id in the poll must be
-    the payment's `provider_id`.
+    If the answer contains a reference, it must be the payment's `transaction_id`. An answer without a reference counts
+    only if the poll asked for the payment's `provider_id` (`known_by`) and brought a status word.
     """
     if answer.ours:
         return answer.ours == payment.transaction_id

@@ -85,7 +85,7 @@ api = NinjaAPI(
 
 
 def checked(run: Handler) -> Handler:
-    """Wrap an API operation to refuse invalid requests before the body is read. A 404 or 405 takes precedence."""
+    """Wrap an API operation so that invalid requests are refused before the body is read."""
 
     @wraps(run)
     def checked_run(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:

@@ -122,7 +122,7 @@ STORAGES = {
 }
 
 
-# Timeouts in seconds. The last three apply only to processes of the site (see playmatatu/postgres).
+# Timeouts in seconds. The last three apply only to web processes, not to workers and commands (playmatatu/postgres).
 DATABASE_CONNECT_TIMEOUT = number("DATABASE_CONNECT_TIMEOUT", 3)
 DATABASE_STATEMENT_TIMEOUT = number("DATABASE_STATEMENT_TIMEOUT", 5)
 DATABASE_LOCK_TIMEOUT = number("DATABASE_LOCK_TIMEOUT", 1)

@@ -176,7 +176,7 @@ def _may_have_been_sent(message: SmsMessage) -> bool:
     """Return True if DMark may have the message and no final report has arrived. False for a canceled message."""
     if message.status in _ENDED:
         return bool(message.attempts)
-    # DMark can have a message of status `queued` only if the outcome of an earlier send request is unknown.
+    # If our status is still `queued`, DMark has the message only if an earlier send request had an unknown outcome.
     return message.status in (*_PROVED, Status.SENT) or (
         message.status == Status.QUEUED and bool(message.ambiguous_requests)
     )

@@ -155,7 +155,7 @@ def _shut_down(connection: Any) -> None:
     raw = connection.connection
     if connection.vendor == "postgresql" and raw is not None:
         with socket.socket(fileno=os.dup(raw.fileno())) as copy:
-            # Also cancel the statement, which may hold row locks. Skipped before libpq 17: the request could block.
+            # Also cancel the statement, which may hold row locks. Old versions of libpq skip this: it could block.
             with suppress(Exception):
                 raw.pgconn.cancel_conn()
                 raw.cancel_safe(timeout=1.0)
