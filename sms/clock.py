@@ -72,6 +72,7 @@ def now(*, ask: bool = True, every: float = _ASK_EVERY) -> datetime:
     if known is None and not ask:
         return current.utc()
     if known is None or (ask and monotonic() - known[1] > every):
+        connection.ensure_connection()  # The time to connect must not count as part of the round trip.
         before = monotonic()
         said = read()
         # Assume that the database read its clock halfway through the round trip.

@@ -1,5 +1,6 @@
 """A machine with a wrong clock: only the database's clock decides when an entry expires."""
 
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -61,6 +62,19 @@ def test_it_is_read_now_and_then_and_never_runs_backwards(monkeypatch: Any, djan
     monkeypatch.setattr("sms.clock.current.known", None)
     with django_assert_num_queries(1):
         assert abs((clock.now() - timezone.now()).total_seconds()) < 5
+
+
+def test_a_slow_new_connection_does_not_make_it_wrong(monkeypatch: Any) -> None:
+    connect = connection.get_new_connection
+
+    def slowly(parameters: Any) -> Any:
+        time.sleep(0.5)
+        return connect(parameters)
+
+    connection.close()
+    monkeypatch.setattr(connection, "get_new_connection", slowly)
+    monkeypatch.setattr("sms.clock.current.known", None)
+    assert abs((clock.now() - timezone.now()).total_seconds()) < 0.2
 
 
 def test_stakes_payments_and_messages_take_their_times_from_the_same_reading(monkeypatch: Any) -> None:
