@@ -38,7 +38,7 @@ def result(session_id: int) -> str:
 
 
 def matched(session_id: int | None) -> str:
-    """Return the key of a match's event "matched", which both payments share."""
+    """Return the key of the events "matched" of a match. The events of both payments have the same key."""
     return f"{SESSION}:{session_id}:matched"
 
 

@@ -202,8 +202,8 @@ class Refund(models.Model):
     reason = models.CharField("what the provider said", max_length=200, blank=True, default="")
     resolved_by = models.CharField("doubt ended by", max_length=150, blank=True, default="")
     ordered_at = models.DateTimeField(default=timezone.now)
-    # The time of the next step. State `ordered`: send the payout. `started`: the sender's claim expires. `in_doubt` and
-    # `failed`: poll the payout's status, or never if null.
+    # The time of the next step: in state `ordered`, the payout is sent. In `started`, the sender's claim expires. In
+    # `in_doubt` and `failed`, the payout's status is polled; if null, it is not polled.
     start_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
     # True if a receiver of the signal about this payout failed. The worker repeats the signal until no receiver fails.

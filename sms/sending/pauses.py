@@ -11,9 +11,9 @@ from sms.models import SmsEvent, SmsMessage, SmsPause, Status
 
 
 def may_leave(now: str) -> str:
-    """Return an SQL condition that excludes unexpired messages stopped by a pause or the suppression list.
+    """Return an SQL condition for messages that neither a pause nor the suppression list stops, or that have expired.
 
-    `now`: SQL for the current time. Expired messages are claimed too, to get their final status.
+    Expired messages are claimed so that the worker can set their final status. `now`: SQL for the current time.
     """
     name = connection.ops.quote_name
     table, pause = (name(model._meta.db_table) for model in (SmsMessage, SmsPause))

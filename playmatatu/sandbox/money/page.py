@@ -1,4 +1,4 @@
-"""The page of a sandbox with payments: each phone shows its payments and payment prompts."""
+"""The sandbox's web page with payments: each simulated phone also shows its payments and payment prompts."""
 
 from pathlib import Path
 from typing import ClassVar, NamedTuple
