@@ -159,7 +159,7 @@ class Callback(models.Model):
         ordering: ClassVar = ["-id"]
         indexes: ClassVar = [
             models.Index(fields=["received_at"], condition=~Q(refusal=""), name="callback_refused"),
-            # A third party's callback is inserted before its payment is known, so the INSERT skips this partial index.
+            # When a callback to `/momo/callback` is inserted, `payment` is still null, so the INSERT skips this index.
             models.Index(fields=["payment"], condition=Q(payment__isnull=False), name="callback_payment"),
         ]
 

@@ -76,9 +76,9 @@ _MOST_MARKS = 2
 
 
 def read_name(text: str) -> str:
-    """Return a display name without characters that could mislead a reader. Raise ValueError for control characters.
+    """Return a display name without characters that could mislead a reader, such as invisible characters.
 
-    For example, invisible characters and the third accent of a letter are removed.
+    The third and all further accents of a letter are removed too. Raises ValueError for control characters.
     """
     if has_control(text):
         raise ValueError(_("Please remove special characters from the name."))

@@ -96,7 +96,7 @@ def test_nobody_is_asked_twice_and_nobody_forgotten(collection: Sandbox, workers
     ambiguous = [name for name, state in states.items() if state == "in_doubt"]
     assert len(ambiguous) <= (kills + 2) * worker.THREADS
     assert set(states) - set(ambiguous) <= set(counts)
-    # A notification of DMarkPay reveals that it has the payment anyway.
+    # A notification from DMarkPay reveals that it has the payment anyway.
     taken = {one.sp_transaction_id: one for one in collection.server.state.money.transactions.values()}
     found = [payment for payment in payments if payment.transaction_id in taken and payment.transaction_id in ambiguous]
     settings.SMS_DELIVERY = "inline"
