@@ -319,7 +319,7 @@ def _record(asked: Refund, answer: Answer) -> None:
     with journal.writing():
         refund, found = _locked(asked.pk)
         if answer.said is Said.NOT_TAKEN and refund.start_at != asked.start_at:
-            # The claim is over. Either this answer was recorded before, but the confirmation of the commit was lost, and
+            # The claim is over. Either this answer was recorded before, but the confirmation of the commit was lost:
             # another process may be sending the payout again. Or `sweep` has marked the payout as ambiguous.
             return
         refund.provider_id = refund.provider_id or answer.provider_id

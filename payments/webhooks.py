@@ -2,7 +2,7 @@
 
 - `POST /api/v1/momo/callback`: a third party that collects the money reports the status of a payment.
 
-- `POST|PUT /api/v1/momo/dmarkpay/<signed payment id>/`: a notification from DMarkPay, which only triggers a status poll.
+- `POST|PUT /api/v1/momo/dmarkpay/<signed payment id>/`: a notification from DMarkPay. It only triggers a status poll.
 """
 
 import hashlib
