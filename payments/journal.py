@@ -218,7 +218,10 @@ def take(
     """
     if payment.place == _IN_USE and place is None:
         harmless = event.kind in (Kind.WORD, Kind.NOTIFIED) and event.said in (Word.SUCCESSFUL, Word.NONE)
-        place = Place.RECEIVED if harmless else _hold(payment)
+        place = Place.RECEIVED
+        if not harmless:
+            place = current_use().hold(payment)
+            adopt_use(payment, place)
     before, now = state_of(payment, place), database.now()
     outcome = apply(before, event, now)
     commit(payment, event, before, outcome, now, cause, also)
@@ -359,7 +362,7 @@ def tell_again(payment: Payment) -> bool:
     """Send the signal about the current status of a locked payment again. Return False if a receiver fails again."""
     ensure_adopted(payment)
     if payment.place == _IN_USE:
-        _hold(payment)
+        adopt_use(payment, current_use().place_of(payment))
     if payment.contested:
         is_gone = payment.place == Place.CONTESTED.value
         _send(payment_contested, payment, said=Status.FAILED.value if is_gone else Status.SUCCESS.value)
@@ -513,13 +516,6 @@ def _adopt(payment: Payment) -> None:
         note,
         extra={"event": "payments.adopted", "payment": payment.pk},
     )
-
-
-def _hold(payment: Payment) -> Place:
-    """Lock the app's rows, and return the place of a payment's money in use."""
-    place = current_use().hold(payment)
-    adopt_use(payment, place)
-    return place
 
 
 def adopt_use(payment: Payment, place: Place) -> None:
