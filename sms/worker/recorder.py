@@ -97,7 +97,7 @@ class Recorder:
         pks = [job.message.pk for job, _ in self.pending]
         rows = SmsMessage.objects.filter(pk__in=pks).values_list("pk", flat=True)
         with transaction.atomic():
-            locked = set(rows) - set(rows.select_for_update(skip_locked=True, no_key=True))
+            locked = set(rows) - set(rows.select_for_update(skip_locked=True))
         self.refused += [one for one in self.pending if one[0].message.pk in locked]
         self.pending = [one for one in self.pending if one[0].message.pk not in locked]
         self._look_for_locks = False

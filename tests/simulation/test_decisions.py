@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, OperationalError, connection
 
 from sms.models import SmsMessage, SmsPause
 from tests.simulation.network import ANSWERED, SILENT, Plan
@@ -181,3 +181,23 @@ def test_a_refused_result_is_stored_later_although_others_are_refused() -> None:
             world.at(10.0 * number, f"queue {number}", world.queue, number)
         world.run(45.0)
         assert statuses(world) == {"sent": 1, "sending": 4}
+
+
+def test_the_result_of_a_deleted_message_does_not_wait_for_a_lock() -> None:
+    """If storing results fails, the worker looks for locked rows once. A deleted row is not locked."""
+    with simulated(312) as world:
+        execute = world.execute
+
+        def fail(run: Any, sql: str, *context: Any) -> Any:
+            if "it.status" in sql and world.now < 1.0:
+                raise OperationalError("canceled")
+            return execute(run, sql, *context)
+
+        world.execute = fail  # type: ignore[assignment, method-assign]
+        world.backlog(range(1))
+        one = world.worker("one")
+        world.run(0.9)
+        SmsMessage.objects.all().delete()
+        world.run(6.0)
+        recorder = one.worker.recorder
+        assert (len(world.provider.sent), recorder.in_hand, recorder._look_for_locks) == (1, {}, False)

@@ -1,6 +1,8 @@
 """Messages that must not be sent: paused kinds, and suppressed numbers."""
 
+import threading
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
@@ -224,3 +226,43 @@ def test_a_pause_that_ends_while_its_messages_are_parked_parks_no_more(
     with connection.execute_wrapper(other_worker):
         maintenance.park()
     assert not SmsMessage.objects.exclude(lease_until=None).exists()
+
+
+def test_a_pause_begins_while_another_ends(sandbox: Sandbox, settings: Any, monkeypatch: Any) -> None:
+    settings.SMS_DELIVERY = "worker"
+    monkeypatch.setattr(maintenance, "BATCH", 1)
+    queue_many([NewMessage(f"07721234{number:02}", "x", "invite") for number in range(25)])
+    hold = pause("invite")
+    maintenance.park()
+    hold.delete()
+    message = queue_sms(PHONE, "x", kind="reminder")
+    pause("reminder")
+    maintenance.park()
+    assert [one.pk for one in SmsMessage.objects.exclude(lease_until=None)] == [message.pk]
+
+
+def test_maintenance_does_not_repeat_itself_while_all_messages_of_a_pause_are_locked(
+    sandbox: Sandbox, settings: Any, monkeypatch: Any
+) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has no row locks")
+    settings.SMS_DELIVERY = "worker"
+    monkeypatch.setattr(maintenance, "BATCH", 1)
+    queue_many([NewMessage(f"07721234{number:02}", "x", "invite") for number in range(25)])
+    pause("invite")
+    locked, parked = threading.Event(), threading.Event()
+
+    def lock() -> None:
+        with closing(connection), transaction.atomic():
+            list(SmsMessage.objects.select_for_update())
+            locked.set()
+            parked.wait(5)
+
+    thread = threading.Thread(target=lock)
+    thread.start()
+    assert locked.wait(5)
+    maintenance.park()
+    still_locked = thread.is_alive()
+    parked.set()
+    thread.join()
+    assert (still_locked, SmsMessage.objects.exclude(lease_until=None).exists()) == (True, False)

@@ -2,12 +2,14 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -17,6 +19,7 @@ from django.db import connection
 from sms.models import SmsMessage
 from sms.outbox import queue_sms
 from sms.signals import sms_failed, sms_sent
+from sms.worker import background
 from sms.worker.worker import Options, Worker
 from tests.conftest import Postgres, RedisServer, Sandbox, wait_for
 from tests.preloaded import Process
@@ -184,6 +187,25 @@ def test_a_postgresql_that_hangs_and_cannot_cancel_stops_no_thread() -> None:
         thread.join()
     """
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=30)
+
+
+def test_an_old_libpq_cancels_nothing() -> None:
+    """Before version 17, to cancel a statement could block all threads. The connection is closed anyway."""
+    canceled: list[float] = []
+
+    class Raw:
+        pgconn = object()  # It has no `cancel_conn`.
+
+        def fileno(self) -> int:
+            return here.fileno()
+
+        def cancel_safe(self, timeout: float) -> None:
+            canceled.append(timeout)
+
+    here, there = socket.socketpair()
+    with here, there:
+        background._shut_down(SimpleNamespace(vendor="postgresql", connection=Raw()))
+        assert (there.recv(1), canceled) == (b"", [])
 
 
 def test_a_record_that_the_database_refuses(on_postgres: System) -> None:
