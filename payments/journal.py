@@ -467,7 +467,11 @@ def ensure_adopted(payment: Payment) -> bool:
 
 
 def adopt() -> int:
-    """Add the state of up to 500 payments to the journal, if it is missing there or outdated. Return their number."""
+    """Add the state of up to 500 payments to the journal, if it is missing there or outdated. Return their number.
+
+    A payment is adopted together with the other payment of its match. The two count as one. If another transaction has
+    locked one of them, a later run adopts both.
+    """
     adopted = 0
     for key in list(Payment.objects.filter(TO_ADOPT).order_by("pk").values_list("pk", flat=True)[:_BATCH]):
         with writing():
