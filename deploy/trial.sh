@@ -23,13 +23,19 @@ as_nobody=()
 [ "$(id -u)" != 0 ] || as_nobody=(runuser -u nobody --)
 
 say() { echo "--- $*"; }
-fail() { echo "$*" >&2; tail -n 20 "$FOLDER"/*.log >&2; exit 1; }
+fail() { # what: with the last log lines, the states of the processes, and the exit codes of those that have ended
+    echo "$*" >&2
+    tail -n 20 "$FOLDER"/*.log >&2
+    ps -o pid,stat,etime,time,wchan:20,args -p "$(cat "$FOLDER"/pids/*.pid | paste -sd,)" >&2 || true
+    grep . "$FOLDER"/pids/*.code >&2 || true
+    exit 1
+}
 until_true() { # seconds, command …
     local end=$((SECONDS + $1))
     shift
     until "$@" >/dev/null 2>&1; do
         [ $SECONDS -lt $end ] || fail "not within its time: $*"
-        sleep 0.2
+        sleep 0.5
     done
 }
 expect() { [ "$2" = "$3" ] || fail "$1: expected '$2', got '$3'"; } # what, wanted, got
@@ -93,7 +99,7 @@ program certbot <<'EOF'
 #!/bin/sh
 folder=$ROOT/etc/letsencrypt/live/$host
 mkdir -p "$folder"
-exec openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj "/CN=$host" -addext "subjectAltName=DNS:$host" \
+exec openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj "/CN=$host" -addext "subjectAltName=DNS:$host" \
     -keyout "$folder/privkey.pem" -out "$folder/fullchain.pem" 2>/dev/null
 EOF
 # Change the configuration made by the page: use free ports and paths below FOLDER.

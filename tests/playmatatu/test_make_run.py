@@ -72,7 +72,7 @@ class Run:
         return self.log.read()
 
     def ready(self) -> None:
-        wait_for(lambda: "Ctrl-C stops everything" in self.output() or self.process.poll() is not None, 60)
+        wait_for(lambda: "Ctrl-C stops everything" in self.output() or self.process.poll() is not None, 60, 0.1)
         assert self.process.poll() is None, self.output()
 
     def members(self) -> list[str]:
@@ -84,7 +84,7 @@ class Run:
         assert len(self.members()) >= 5
         os.killpg(self.process.pid, number)
         self.process.wait(10)
-        wait_for(lambda: not self.members(), 5)
+        wait_for(lambda: not self.members(), 5, 0.1)
         for port in (self.site, self.sandbox):
             with socket.socket() as probe:
                 assert probe.connect_ex(("127.0.0.1", port)) != 0
@@ -104,7 +104,7 @@ def runs(copy: Path) -> Iterator[list[Run]]:
 
 def pay(sandbox: str) -> None:
     """Tap "Pay" on the phone with the payment prompt."""
-    prompts = wait_for(lambda: requests.get(f"{sandbox}/prompts.json", timeout=5).json())
+    prompts = wait_for(lambda: requests.get(f"{sandbox}/prompts.json", timeout=5).json(), every=0.2)
     answer = requests.post(f"{sandbox}/prompts/{prompts[0]['sp_transaction_id']}", json={"answer": "pay"}, timeout=5)
     assert answer.status_code == 200
 
@@ -138,10 +138,11 @@ def test_the_first_minute_of_a_visitor(copy: Path, runs: list[Run]) -> None:
     ).json()
     assert created["status"] == "awaiting_payment"
     pay(sandbox)
-    [invite] = wait_for(lambda: texts_to(sandbox, "0752000002"))
+    [invite] = wait_for(lambda: texts_to(sandbox, "0752000002"), every=0.2)
     link = invite.split()[-1]
     code = link.removeprefix(f"{site}/?match_code=")
-    wait_for(lambda: f"Payment of 1000 UGX received. Share your code: {code}" in texts_to(sandbox, "0772000001"))
+    payer = f"Payment of 1000 UGX received. Share your code: {code}"
+    wait_for(lambda: payer in texts_to(sandbox, "0772000001"), every=0.2)
     assert code in requests.get(link, timeout=5).text
     joined = requests.post(
         f"{site}/api/v1/game/stake",
@@ -150,7 +151,9 @@ def test_the_first_minute_of_a_visitor(copy: Path, runs: list[Run]) -> None:
     ).json()
     pay(sandbox)
     for number in ("0772000001", "0752000002"):
-        texts = wait_for(lambda to=number: [text for text in texts_to(sandbox, to) if "Opponent found!" in text])
+        texts = wait_for(
+            lambda to=number: [text for text in texts_to(sandbox, to) if "Opponent found!" in text], every=0.2
+        )
         assert len(texts) == 1
         assert requests.get(texts[0].split()[-1], timeout=5).status_code == 200
     # A command uses the ports, the database and the sandbox of the running site.
@@ -272,7 +275,7 @@ def test_a_supervisor_that_is_killed_leaves_no_child(copy: Path, runs: list[Run]
     for pid in listed.stdout.split():
         os.kill(int(pid), signal.SIGKILL)
     run.process.wait(10)
-    wait_for(lambda: not run.members(), 10)
+    wait_for(lambda: not run.members(), 10, 0.1)
 
 
 @pytest.mark.parametrize("name", ["PORT", "SANDBOX_PORT"])

@@ -12,6 +12,7 @@ from django.core.checks import run_checks
 from django.test import override_settings
 
 from sms import conf
+from tests import preloaded
 from tests.conftest import Sandbox
 
 ROOT = Path(__file__).parents[2]
@@ -144,8 +145,9 @@ def test_a_worker_without_pycurl(tmp_path: Path, sandbox: Sandbox) -> None:
 
 def test_a_bad_setting_ends_commands_in_one_sentence(tmp_path: Path) -> None:
     write(tmp_path, adopter_settings=SETTINGS + "SMS_RATE_LIMIT_SECONDS = 'soon'\n", manage=MANAGE)
+    manage = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{MANAGE}"
     for arguments in (["sms_worker", "--once"], ["send_test_sms", "0772123456"]):
-        ended = run(tmp_path, "manage.py", *arguments)
+        ended = preloaded.run(["-c", manage, *arguments], env={"PATH": ""})
         assert ended.returncode == 1
         assert "SMS_RATE_LIMIT_SECONDS must be a number, 0 or more, not 'soon'." in ended.stderr
         assert "Traceback" not in ended.stderr
