@@ -8,7 +8,6 @@ from typing import Any
 from django.db import transaction
 from django.db.models import QuerySet
 from django.test import Client, override_settings
-from django.utils import timezone
 
 from payments import database, journal, matches, refunds
 from payments.collection import signer
@@ -88,7 +87,7 @@ def polled_soon(payment: Payment) -> bool:
 
 
 def seconds_until(moment: Any) -> float:
-    return float((moment - timezone.now()).total_seconds())
+    return float((moment - database.now()).total_seconds())
 
 
 def end_contest(payment_id: int) -> bool:
