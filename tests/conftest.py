@@ -171,13 +171,6 @@ def clean_cache() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def threads_ended() -> Iterator[None]:
-    """End the threads that made simultaneous calls in the test."""
-    yield
-    end_threads()
-
-
-@pytest.fixture(autouse=True)
 def loggers_enabled() -> Iterator[None]:
     """Fail the test that disables a logger. Otherwise later tests fail that expect log lines."""
     yield
@@ -280,11 +273,11 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """Remove the triggers that make journal and ledger append-only.
 
     Transactional tests empty all tables, which the triggers would prevent. The tests of the triggers install them
-    again.
+    again. At the end, close the connections of `tests.crowd`, because the database is then deleted.
     """
     from django.db import connection
 
@@ -292,3 +285,5 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
 
     with django_db_blocker.unblock():
         _append_only.remove(connection)
+    yield
+    end_threads()
