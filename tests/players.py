@@ -1,19 +1,18 @@
 """Players who use a real browser."""
 
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, ViewportSize
 
-from tests.browsing import fits
+from tests.browsing import fits, tab
 
-PHONE = {"width": 360, "height": 740}
+PHONE: ViewportSize = {"width": 360, "height": 740}
 
 
 class Player:
     """A phone with its own browser. `complaints`: the errors that the browser's console has shown."""
 
     def __init__(self, browser: Browser, site: str, number: str, name: str, javascript: bool = True) -> None:
-        context = browser.new_context(viewport=PHONE, java_script_enabled=javascript)  # type: ignore[arg-type]
-        context.set_default_timeout(15_000)
-        self.page: Page = context.new_page()
+        self.page: Page = tab(browser, PHONE, javascript)
+        self.page.set_default_timeout(15_000)
         self.site, self.number, self.name = site, number, name
         self.complaints: list[str] = []
         self.page.on("console", lambda line: self.complaints.append(line.text) if line.type == "error" else None)

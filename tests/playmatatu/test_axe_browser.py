@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page
 from game.models import Entry, Session
 from payments.models import Callback
 from sms.models import SmsMessage
+from tests.browsing import tab
 from tests.conftest import Sandbox
 from tests.game_helpers import ALICE, BOB, CAROL, DAVE, age, paid, paid_stake, stake
 from tests.players import PHONE
@@ -81,7 +82,7 @@ def violations(page: Page) -> list[str]:
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", PHONE["width"])])
 def test_the_operators_pages(evening: Any, browser: Browser, live_server: Any, scheme: Any, width: int) -> None:
-    page = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme).new_page()
+    page = tab(browser, {"width": width, "height": 800}, color_scheme=scheme)
     page.set_default_timeout(15_000)
     page.goto(f"{live_server.url}/admin/")
     faults = {"login": violations(page)}
@@ -104,15 +105,14 @@ def test_the_operators_pages(evening: Any, browser: Browser, live_server: Any, s
 def test_the_players_pages_and_the_phones(
     evening: dict[str, str], browser: Browser, live_server: Any, sandbox: Sandbox, scheme: Any
 ) -> None:
-    context = browser.new_context(viewport=PHONE, color_scheme=scheme)  # type: ignore[arg-type]
-    page = context.new_page()
+    page = tab(browser, PHONE, color_scheme=scheme)
     page.set_default_timeout(15_000)
     faults = {}
     for name, where in evening.items():
         path, _, cookie = where.partition("#")
         if cookie:
             value = cookie.partition("=")[2]
-            context.add_cookies([{"name": "stake", "value": value, "domain": "localhost", "path": path}])
+            page.context.add_cookies([{"name": "stake", "value": value, "domain": "localhost", "path": path}])
         page.goto(live_server.url + path)
         faults[name] = violations(page)
     page.goto(sandbox.url)

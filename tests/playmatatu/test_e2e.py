@@ -9,6 +9,7 @@ from django.db import connection
 from playwright.sync_api import Browser
 
 from payments.models import Payment
+from tests.browsing import tab
 from tests.conftest import Sandbox
 from tests.players import Player
 
@@ -37,7 +38,7 @@ def test_two_players_meet(browser: Browser, site: str, sandbox: Sandbox, javascr
     alice.page.get_by_text("Your invite has been sent.").wait_for()
     alice.fits()
 
-    inbox = browser.new_page()
+    inbox = tab(browser, {"width": 1280, "height": 720})
     inbox.goto(sandbox.url)
     link = inbox.get_by_role("link").get_attribute("href") or ""
     assert link.startswith(f"{site}/?match_code=")

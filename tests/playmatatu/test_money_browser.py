@@ -13,6 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page
 
 from game.worker import Worker
+from tests.browsing import tab
 from tests.conftest import Sandbox
 from tests.players import Player
 
@@ -36,7 +37,7 @@ class Phones:
     """The sandbox's page in the browser."""
 
     def __init__(self, browser: Browser, sandbox: Sandbox) -> None:
-        self.page: Page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
+        self.page: Page = tab(browser, {"width": 1280, "height": 800})
         self.page.set_default_timeout(15_000)
         self.page.goto(sandbox.url)
 

@@ -16,7 +16,7 @@ from playmatatu.sandbox.server import Server
 from sms.models import SmsMessage
 from sms.sandbox.page import Links
 from sms.testing import serving
-from tests.browsing import fits
+from tests.browsing import fits, tab
 from tests.conftest import wait_for
 from tests.game_helpers import ALICE, BOB, stake
 from tests.players import PHONE
@@ -50,7 +50,7 @@ def links(client: Client, table: Sandbox) -> list[str]:
 
 
 def opened(browser: Browser, link: str) -> Any:
-    page = browser.new_context(viewport=PHONE).new_page()  # type: ignore[arg-type]
+    page = tab(browser, PHONE)
     page.set_default_timeout(15_000)
     page.goto(link)
     return page

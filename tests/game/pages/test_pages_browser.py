@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, BrowserContext, Page
 
 from game.models import Entry, Session
 from payments.models import MatchResult, Payment
-from tests.browsing import fits
+from tests.browsing import fits, tab
 from tests.conftest import Sandbox, wait_for
 from tests.game_helpers import ALICE, BOB, CAROL, DAVE, age, stake
 from tests.payments.helpers import settle
@@ -86,6 +86,7 @@ FOCUS = """() => {
 }"""
 
 SMALL: Any = {"width": 320, "height": 640}
+LARGE: Any = {"width": 1280, "height": 720}
 SIZES = ((320, 640), (360, 740), (1280, 800))
 Visit = tuple[str, dict[str, tuple[str, str]]]
 Visits = dict[str, Visit]
@@ -234,7 +235,7 @@ def test_every_page_can_be_read(
 
 
 def test_the_keyboard_goes_from_top_to_bottom_and_is_seen(visits: Visits, browser: Browser, live_server: Any) -> None:
-    context = browser.new_context(viewport=SMALL)
+    context = tab(browser, SMALL).context
     for name in ("start", "join", "waiting", "failed", "match", "wrong-link"):
         page = visit(context, live_server.url, visits[name])
         stops: list[dict[str, Any]] = []
@@ -260,7 +261,7 @@ def test_the_keyboard_goes_from_top_to_bottom_and_is_seen(visits: Visits, browse
 
 def test_the_clock_runs_and_is_not_read_out(visits: Visits, browser: Browser, live_server: Any) -> None:
     for javascript in (True, False):
-        context = browser.new_context(java_script_enabled=javascript)
+        context = tab(browser, LARGE, javascript).context
         for name in ("waiting", "match"):
             page = visit(context, live_server.url, visits[name])
             clock = page.get_by_role("timer")
@@ -306,7 +307,7 @@ def test_share_opens_the_phone_s_sheet_or_copies(visits: Visits, browser: Browse
 def test_a_change_is_announced_and_focus_is_kept(
     visits: Visits, browser: Browser, live_server: Any, sandbox: Sandbox
 ) -> None:
-    page = visit(browser.new_context(), live_server.url, visits["waiting"])
+    page = visit(tab(browser, LARGE).context, live_server.url, visits["waiting"])
     page.get_by_text("Your invite has been sent.").wait_for()
     page.locator("#cancel").focus()
     code = page.locator(".code").inner_text()
@@ -320,7 +321,7 @@ def test_a_change_is_announced_and_focus_is_kept(
 
 def test_the_language_is_switched_where_one_stands(visits: Visits, browser: Browser, live_server: Any) -> None:
     for javascript in (True, False):
-        page = visit(browser.new_context(java_script_enabled=javascript), live_server.url, visits["waiting"])
+        page = visit(tab(browser, LARGE, javascript).context, live_server.url, visits["waiting"])
         page.get_by_role("button", name="Kiswahili").click()
         page.get_by_role("heading", name="Tunamsubiri rafiki yako").wait_for()
         assert page.url == live_server.url + visits["waiting"][0]
@@ -329,7 +330,7 @@ def test_the_language_is_switched_where_one_stands(visits: Visits, browser: Brow
 
 
 def test_a_double_tap_stakes_once(visits: Visits, browser: Browser, live_server: Any) -> None:
-    page = visit(browser.new_context(), live_server.url, visits["start"])
+    page = visit(tab(browser, LARGE).context, live_server.url, visits["start"])
     page.get_by_label("Your mobile number").fill("0772000055")
     page.get_by_role("button", name="5,000").click()
     page.locator("input[value=anyone]").check()
@@ -358,9 +359,8 @@ def test_a_player_finds_the_way_back(
     visits: Visits, browser: Browser, live_server: Any, collection: Sandbox, javascript: bool
 ) -> None:
     """At 360 px in another browser, the stake is found by its number and cancelled for a refund."""
-    context = browser.new_context(viewport={"width": 360, "height": 740}, java_script_enabled=javascript)
-    context.set_default_timeout(15_000)
-    page = context.new_page()
+    page = tab(browser, {"width": 360, "height": 740}, javascript)
+    page.set_default_timeout(15_000)
     page.goto(live_server.url)
     assert page.get_by_text("Your open stake").count() == 0
     page.get_by_role("link", name="Text me my link").click()

@@ -9,7 +9,7 @@ from playwright.sync_api import Browser
 
 from game.models import Entry
 from sms.models import SmsMessage, SmsSuppression
-from tests.browsing import fits
+from tests.browsing import fits, tab
 from tests.conftest import Sandbox
 from tests.game.pages.helpers import fill, shown
 from tests.game_helpers import ALICE, BOB, CAROL, stake
@@ -82,8 +82,7 @@ def test_it_takes_a_form_of_ours(client: Client, code: str) -> None:
 
 @pytest.mark.parametrize("javascript", [True, False])
 def test_in_a_browser(live_server: Any, code: str, browser: Browser, javascript: bool) -> None:
-    context = browser.new_context(viewport=PHONE, java_script_enabled=javascript)  # type: ignore[arg-type]
-    page = context.new_page()
+    page = tab(browser, PHONE, javascript)
     page.goto(f"{live_server.url}/?match_code={code}")
     button = page.get_by_role("button", name="Never text me again")
     box = button.bounding_box()

@@ -10,7 +10,7 @@ import pytest
 import requests
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browsing import fits
+from tests.browsing import fits, tab
 from tests.conftest import Sandbox
 from tests.players import PHONE
 
@@ -40,9 +40,11 @@ def test_two_players_in_one_browser_stay_themselves(
     browser: Browser, site: str, sandbox: Sandbox, javascript: bool
 ) -> None:
     """A friend opens the invite in a second tab of the same browser, and both tabs reach the same match."""
-    context = browser.new_context(viewport=PHONE, java_script_enabled=javascript)  # type: ignore[arg-type]
+    alice = tab(browser, PHONE, javascript)
+    context = alice.context
     context.set_default_timeout(15_000)
-    alice, bob = context.new_page(), context.new_page()
+    bob = context.new_page()
+    bob.set_viewport_size(PHONE)
     place(alice, site, "0772000001", "Alice", amount="2000", opponent="Invite a friend", friend="0772000002")
     alice.get_by_role("heading", name="Waiting for your friend").wait_for()
     first = alice.url
@@ -68,8 +70,7 @@ def test_two_players_in_one_browser_stay_themselves(
 
 def test_no_share_button_without_javascript(browser: Browser, site: str) -> None:
     for javascript in (False, True):
-        context = browser.new_context(viewport=PHONE, java_script_enabled=javascript)  # type: ignore[arg-type]
-        page = context.new_page()
+        page = tab(browser, PHONE, javascript)
         number = f"077200001{int(javascript)}"
         place(page, site, number, "Alice", amount="2000", opponent="Invite a friend")
         page.get_by_role("heading", name="Waiting for your friend").wait_for()
@@ -79,7 +80,7 @@ def test_no_share_button_without_javascript(browser: Browser, site: str) -> None
 
 
 def test_back_keeps_the_form(browser: Browser, site: str) -> None:
-    page = browser.new_context(viewport=PHONE).new_page()  # type: ignore[arg-type]
+    page = tab(browser, PHONE)
     place(page, site, "0772000001", "Alice", amount="2500", opponent="Invite a friend", friend="0772000002")
     page.get_by_role("heading", name="Waiting for your friend").wait_for()
     page.go_back()
@@ -90,7 +91,7 @@ def test_back_keeps_the_form(browser: Browser, site: str) -> None:
 
 
 def test_titles_and_sentences_read_aloud(browser: Browser, site: str) -> None:
-    alice, bob = (browser.new_context(viewport=PHONE).new_page() for _ in range(2))  # type: ignore[arg-type]
+    alice, bob = tab(browser, PHONE), tab(browser, PHONE)
     alice.goto(site)
     expect(alice).to_have_title("Play Matatu for a stake · PlayMatatu")
     place(alice, site, "0772000001", "Alice", amount="2000", opponent="Anyone")
@@ -108,7 +109,7 @@ def test_titles_and_sentences_read_aloud(browser: Browser, site: str) -> None:
 
 
 def test_the_code_is_read_without_ornaments(browser: Browser, site: str) -> None:
-    page = browser.new_context(viewport=PHONE).new_page()  # type: ignore[arg-type]
+    page = tab(browser, PHONE)
     place(page, site, "0772000001", "Alice", amount="2000", opponent="Invite a friend")
     code = page.locator(".code")
     code.wait_for()
@@ -118,7 +119,7 @@ def test_the_code_is_read_without_ornaments(browser: Browser, site: str) -> None
 
 
 def test_polls_slow_down_and_start_again_with_the_page(browser: Browser, site: str, sandbox: Sandbox) -> None:
-    context = browser.new_context(viewport=PHONE)  # type: ignore[arg-type]
+    context = browser.new_context(viewport=PHONE)
     page = context.new_page()
     page.clock.install()
     place(page, site, "0772000001", "Alice", amount="2000", opponent="Invite a friend", friend="0772000002")
@@ -158,7 +159,7 @@ def test_the_result_appears_on_both_pages(browser: Browser, site: str, settings:
     for player in players.values():
         queue = {"queue_token": player["queue_token"]}
         links.append(requests.get(f"{site}/api/v1/game/queue/status", queue, timeout=5).json()["game_link"])
-    alice, bob = (browser.new_context(viewport=PHONE).new_page() for _ in range(2))  # type: ignore[arg-type]
+    alice, bob = tab(browser, PHONE), tab(browser, PHONE)
     for page, link in zip((alice, bob), links, strict=True):
         page.goto(link)
         page.get_by_role("heading", name="Your match").wait_for()

@@ -17,7 +17,7 @@ from payments import refunds
 from payments.models import Callback, ProviderDebit
 from sms.models import SmsMessage, SmsPause, SmsSuppression
 from sms.outbox import queue_sms
-from tests.browsing import fits, log_in
+from tests.browsing import fits, log_in, tab
 from tests.conftest import Sandbox
 from tests.game_helpers import ALICE, BOB, CAROL, age, paid, paid_stake, stake
 
@@ -58,7 +58,7 @@ def test_i_paid_and_got_nothing(
     evening: Entry, browser: Browser, live_server: Any, sandbox: Sandbox, width: int
 ) -> None:
     """Log in, read the dashboard, search the number, read about the money, and resend the failed message."""
-    page = browser.new_context(viewport={"width": width, "height": 800}).new_page()
+    page = tab(browser, {"width": width, "height": 800})
     complaints: list[str] = []
     page.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
     log_in(page, f"{live_server.url}/admin/")
@@ -107,7 +107,7 @@ def test_the_list_on_a_phone_is_read_without_scrolling_aside(
     evening: Entry, texts: int, browser: Browser, live_server: Any
 ) -> None:
     """Number, state, kind, reason and age of each message fit into 360 px."""
-    page = browser.new_context(viewport={"width": 360, "height": 800}).new_page()
+    page = tab(browser, {"width": 360, "height": 800})
     log_in(page, f"{live_server.url}/admin/sms/smsmessage/")
     rows = page.locator("#result_list tbody tr")
     rows.first.wait_for()
@@ -148,7 +148,7 @@ CUT = """() => [...document.querySelectorAll("#result_list :is(td, th), .sms-ove
 def test_no_list_is_cut_on_a_phone(
     plain_text: None, listed: None, won: None, browser: Browser, live_server: Any, sandbox: Sandbox
 ) -> None:
-    page = browser.new_context(viewport={"width": 360, "height": 800}).new_page()
+    page = tab(browser, {"width": 360, "height": 800})
     log_in(page, f"{live_server.url}/admin/")
     for name in LISTS:
         page.goto(f"{live_server.url}/admin/{name}")
@@ -204,7 +204,7 @@ def test_the_emergency_pause_pauses_everything(
     plain_text: None, browser: Browser, live_server: Any, sandbox: Sandbox, width: int
 ) -> None:
     """Saving the form as it opens pauses all messages, even if one has no kind."""
-    page = browser.new_context(viewport={"width": width, "height": 800}).new_page()
+    page = tab(browser, {"width": width, "height": 800})
     log_in(page, f"{live_server.url}/admin/sms/smspause/add/")
     assert page.get_by_label("What to pause").locator("option:checked").inner_text() == "all texts"
     assert page.get_by_text("0 waiting,").is_visible()
@@ -225,7 +225,7 @@ def test_paid_and_matched_without_a_link_is_amber(
     undelivered_link: None, browser: Browser, live_server: Any, sandbox: Sandbox, width: int
 ) -> None:
     """A matched player whose message was not delivered: a warning, a button to resend, and the number to call."""
-    page = browser.new_context(viewport={"width": width, "height": 800}).new_page()
+    page = tab(browser, {"width": width, "height": 800})
     log_in(page, f"{live_server.url}/admin/find/?q=0772000003")
     warning = page.locator(".sms-banner.warning")
     warning.get_by_text("Paid and matched, but no text with the link arrived.").wait_for()
@@ -247,7 +247,7 @@ def test_the_stakes_of_a_match_without_a_link_are_given_back(
     undelivered_link: None, over: None, browser: Browser, live_server: Any, sandbox: Sandbox, width: int
 ) -> None:
     """The match is over, and Carol never got its link. Both stakes are given back from the warning on her page."""
-    page = browser.new_context(viewport={"width": width, "height": 800}).new_page()
+    page = tab(browser, {"width": width, "height": 800})
     log_in(page, f"{live_server.url}/admin/find/?q=0772000003")
     player = page.url
     warning = page.locator(".sms-banner.warning")
@@ -270,7 +270,7 @@ def test_the_stakes_of_a_match_without_a_link_are_given_back(
 def test_a_match_with_a_result_needs_no_link(
     undelivered_link: None, won: None, browser: Browser, live_server: Any, sandbox: Sandbox
 ) -> None:
-    page = browser.new_context(viewport={"width": 360, "height": 800}).new_page()
+    page = tab(browser, {"width": 360, "height": 800})
     log_in(page, f"{live_server.url}/admin/find/?q=0772000003")
     page.get_by_text("No payment by this player needs action.").wait_for()
 
@@ -305,7 +305,7 @@ def test_the_timeline_refreshes_and_keeps_scroll_and_focus(
 
 
 def test_the_chart_shows_the_newest_hours_on_a_phone(evening: Entry, browser: Browser, live_server: Any) -> None:
-    page = browser.new_context(viewport={"width": 360, "height": 640}).new_page()
+    page = tab(browser, {"width": 360, "height": 640})
     log_in(page, f"{live_server.url}/admin/sms/")
     newest = page.locator(".sms-chart").first.locator("g").last
     box = newest.bounding_box()

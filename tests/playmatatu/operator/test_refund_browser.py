@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page
 
 from payments import status_polling
 from payments.models import Payment
-from tests.browsing import fits, log_in
+from tests.browsing import fits, log_in, tab
 from tests.game_helpers import ALICE, age, stake
 from tests.payments.helpers import later
 from tests.players import PHONE
@@ -34,7 +34,7 @@ def due(collection: Sandbox) -> None:
 
 def of_alice(browser: Browser, site: str, width: int) -> Page:
     """Log in and open Alice's page."""
-    page = browser.new_context(viewport={"width": width, "height": PHONE["height"]}).new_page()
+    page = tab(browser, {"width": width, "height": PHONE["height"]})
     log_in(page, f"{site}/admin/find/?q={ALICE}")
     page.get_by_role("heading", name="Player 0772 000 001").wait_for()
     return page

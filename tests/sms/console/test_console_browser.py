@@ -9,7 +9,7 @@ from django.utils import timezone
 from playwright.sync_api import Browser
 
 from sms.models import SmsMessage
-from tests.browsing import fits, log_in
+from tests.browsing import fits, log_in, tab
 from tests.conftest import Sandbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -37,7 +37,7 @@ def test_a_complaint_is_answered(
     failed_texts: None, browser: Browser, live_server: Any, sandbox: Sandbox, width: int
 ) -> None:
     """Log in, read the overview, search a number, open the message, resend it, and see who resent it."""
-    page = browser.new_context(viewport={"width": width, "height": 800}).new_page()
+    page = tab(browser, {"width": width, "height": 800})
     complaints: list[str] = []
     page.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
 
