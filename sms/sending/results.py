@@ -32,8 +32,8 @@ _EVENT = {
 }  # fmt: skip
 # Columns of an event that have the same name as an attribute of `Exchange`.
 _COPIED = tuple(_EVENT)[5:]
-# An acceptance by DMark is stored even if this sender has lost its claim. It never replaces a status from a delivery
-# report. Other results are stored only if this sender still has the claim.
+# An acceptance by DMark is stored once, even if this sender has lost its claim. It never replaces a status from a
+# delivery report. Other results are stored only if this sender still has the claim.
 _UPDATE = """
     UPDATE {table} SET
         status = CASE WHEN it.status = 'sent' AND {table}.status IN ('sent', 'undelivered', 'delivered')
@@ -43,10 +43,10 @@ _UPDATE = """
         attempts = attempts + it.sends, doubts = it.doubts, claim = '', lease_until = NULL,
         error = CASE WHEN {table}.status = 'undelivered' THEN {table}.error ELSE it.error END,
         due_at = COALESCE(it.due_at, {table}.due_at), retries = COALESCE(it.retries, {table}.retries),
-        text = COALESCE(it.text, {table}.text),
-        holds_link = CASE WHEN it.text IS NULL THEN holds_link ELSE false END
+        text = COALESCE(it.text, {table}.text), holds_link = CASE WHEN it.text IS NULL THEN holds_link ELSE false END
     FROM {rows}
-    WHERE {table}.id = it.id AND (it.status = 'sent' OR ({table}.status = 'sending' AND {table}.claim = it.claim))
+    WHERE {table}.id = it.id AND CASE WHEN it.status = 'sent' THEN COALESCE(sent_at <> it.at, true)
+        ELSE {table}.status = 'sending' AND {table}.claim = it.claim END
     RETURNING {table}.id
 """
 
@@ -76,8 +76,9 @@ def store(results: Sequence[Result]) -> PendingSignals:
     rows = json.dumps([_row(result, adapt) for result in results])
     events = json.dumps([event for result in results for event in _events(result, adapt)])
     update = _UPDATE.format(table=name(SmsMessage._meta.db_table), rows=_table(_ROW))
-    events_table, columns = name(SmsEvent._meta.db_table), ", ".join(_EVENT)
-    insert = f"INSERT INTO {events_table} ({columns}) SELECT {columns} FROM {_table(_EVENT)}"  # noqa: S608
+    table, columns = name(SmsEvent._meta.db_table), ", ".join(_EVENT)
+    new = f"NOT EXISTS (SELECT 1 FROM {table} old WHERE old.message_id = it.message_id AND old.at = it.at)"  # noqa: S608
+    insert = f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {_table(_EVENT)} WHERE {new}"  # noqa: S608
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             sql = f"WITH changed AS ({update}), noted AS ({insert}) SELECT id FROM changed"  # noqa: S608
@@ -96,8 +97,7 @@ def store(results: Sequence[Result]) -> PendingSignals:
 
 def send_signals(pending: PendingSignals) -> None:
     for signal, ids in pending:
-        stored = SmsMessage.objects.in_bulk(ids)
-        for message in stored.values():
+        for message in SmsMessage.objects.in_bulk(ids).values():
             signal.send_robust(SmsMessage, message=message)
 
 

@@ -136,3 +136,15 @@ def test_a_text_in_doubt_that_fails_otherwise_never_reads_as_not_sent() -> None:
     )
     waiting = settle(conclude(message, ProviderUnavailable("DMark is in trouble (503).", 503), [SEND]))
     assert (waiting.status, waiting.ambiguous_requests) == ("queued", 1)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("status", [Status.SENT, Status.FAILED])
+def test_a_result_is_stored_once_if_the_answer_of_the_database_was_lost(status: Status) -> None:
+    """Before the fix, its requests were counted and listed twice."""
+    message = SmsMessage.objects.create(phone="+256772123456", text="x", status="sending", claim="me", expires_at=NOW)
+    result = Result(message, status, NOW, None, exchanges=[SEND] * 3)
+    record([result])
+    record([result])
+    assert SmsMessage.objects.values_list("status", "attempts").get() == (status, 3)
+    assert message.events.count() == 3
