@@ -1,6 +1,7 @@
 """`game_worker` as a real process: alone, with others, killed, stopped, and with failing parts."""
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -134,14 +135,20 @@ def test_a_terminal_that_closes_ends_it_in_order(on_postgres: Game, number: int)
     assert on_postgres.look("workers") == {"all": 0}
 
 
-def test_a_signal_before_it_has_started_ends_it_in_order(on_postgres: Game) -> None:
+def _catches(process: Process, number: int) -> bool:
+    """Return True if the process has installed a handler for this signal."""
+    caught = re.search(r"^SigCgt:\s*(\w+)$", Path(f"/proc/{process.pid}/status").read_text(), re.MULTILINE)
+    return caught is not None and bool(int(caught[1], 16) >> (number - 1) & 1)
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_a_signal_before_it_has_started_ends_it_in_order(on_postgres: Game, count: int) -> None:
     worker = on_postgres.start()
-    time.sleep(0.9)
-    for _ in range(5):
+    wait_for(lambda: _catches(worker, signal.SIGHUP), every=0.001)
+    for _ in range(count):
         worker.send_signal(signal.SIGHUP)
-        time.sleep(0.2)
-    # SIGHUP ends the process directly only if Python has not read the command yet.
-    assert worker.wait(30) in (0, -signal.SIGHUP)
+        time.sleep(0.02)
+    assert worker.wait(30) == 0
 
 
 def test_a_database_that_is_read_only_for_a_while_stops_nothing(on_postgres: Game, tmp_path: Path) -> None:
