@@ -302,7 +302,7 @@ def _carry_out(payment: Payment, effects: tuple[Effect, ...]) -> None:
             if payment.use_error is not None and payment.status == Status.FAILED.value:
                 raise payment.use_error
         elif effect.name == "repeated" and payment.settled_by:
-            payment.use_error = _send(momo_success_repeated, payment)
+            payment.use_error = _send_repeated(payment)
         elif effect.name == "contested":
             logger.warning(
                 "payments.contested: payment %s is contested: it was %s, and the provider now says %s.",
@@ -345,6 +345,16 @@ def _send(signal: Signal, payment: Payment, **arguments: str) -> OperationalErro
     return error
 
 
+def _send_repeated(payment: Payment) -> OperationalError | None:
+    """Send `momo_success_repeated`, see `_send`.
+
+    If the signal before it failed, a release without a journal may have activated or matched the entry meanwhile.
+    """
+    if payment.signal_due_since is not None and payment.place == _IN_USE:
+        adopt_use(payment, current_use().place_of(payment))
+    return _send(momo_success_repeated, payment)
+
+
 def _send_contested(payment: Payment, said: str) -> None:
     if error := _send(payment_contested, payment, said=said):
         raise error
@@ -361,13 +371,11 @@ def note_signal(payment: Payment, *, failed: bool) -> None:
 def tell_again(payment: Payment) -> bool:
     """Send the signal about the current status of a locked payment again. Return False if a receiver fails again."""
     ensure_adopted(payment)
-    if payment.place == _IN_USE:
-        adopt_use(payment, current_use().place_of(payment))
     if payment.contested:
         is_gone = payment.place == Place.CONTESTED.value
         _send(payment_contested, payment, said=Status.FAILED.value if is_gone else Status.SUCCESS.value)
     elif payment.status == Payment.Status.SUCCESS:
-        _send(momo_success_repeated, payment)
+        _send_repeated(payment)
     else:
         _send(momo_status_changed, payment, previous_status=Status.PENDING.value)
     return payment.signal_due_since is None

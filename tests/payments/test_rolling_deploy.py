@@ -209,7 +209,7 @@ def test_a_stale_payment_is_activated_when_its_signal_is_repeated(received: Entr
     assert_journals_agree()
 
 
-@pytest.mark.parametrize("then", ["waits", "matched", "cancelled", "refunded", "reversed"])
+@pytest.mark.parametrize("then", ["waits", "repeated", "matched", "cancelled", "refunded", "reversed"])
 def test_a_stake_that_the_former_release_activated_late_is_booked(client: Client, received: Entry, then: str) -> None:
     """The former release does not change the payment, because this release had settled it."""
     now = timezone.now()
@@ -222,11 +222,14 @@ def test_a_stake_that_the_former_release_activated_late_is_booked(client: Client
     elif then == "reversed":
         settle(received.payment_id, Payment.Status.FAILED, by="callback")
     else:
+        if then == "repeated":
+            settle(received.payment_id, Payment.Status.SUCCESS, by="callback")
         if then == "matched":
             assert paid_stake(client, BOB).session is not None
         services.tell_again()
     expected = {
         "waits": {Account.PROVIDER: 1000, Account.WAITING: 1000},
+        "repeated": {Account.PROVIDER: 1000, Account.WAITING: 1000},
         "matched": {Account.PROVIDER: 2000, Account.IN_MATCH: 2000},
         "cancelled": {Account.PROVIDER: 1000, Account.REFUND_DUE: 1000},
         "refunded": {},
