@@ -42,7 +42,9 @@ def _hold(payment: Payment) -> Place:
     entry = Entry.objects.select_related("player").filter(payment=payment).first()
     if entry is not None:
         locked_player(entry.phone)
-        lock_level(entry.stake_amount)
+        # An ended entry cannot be matched. The caller may have locked it, and the stake level must be locked first.
+        if entry.status != Entry.Status.EXPIRED:
+            lock_level(entry.stake_amount)
     return _place_of(payment)
 
 

@@ -482,13 +482,26 @@ def adopt() -> int:
     """
     adopted = 0
     for key in list(Payment.objects.filter(TO_ADOPT).order_by("pk").values_list("pk", flat=True)[:_BATCH]):
-        with writing():
+        with or_later(), writing():
             opponent = current_use().opponent(Payment(pk=key))
             keys = {key, opponent[0].pk} if opponent else {key}
             payments = {one.pk: one for one in database.not_locked(Payment.objects.filter(pk__in=keys))}
             if len(payments) == len(keys):
                 adopted += ensure_adopted(payments[key])
     return adopted
+
+
+@contextmanager
+def or_later() -> Iterator[None]:
+    """Ignore a lock timeout, statement timeout or deadlock, so that it does not stop the work on other payments.
+
+    The block contains one transaction. A later run repeats it.
+    """
+    try:
+        yield
+    except OperationalError as error:
+        if sqlstate(error) not in _TIMED_OUT:
+            raise
 
 
 def left_to_adopt() -> int:

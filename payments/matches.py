@@ -46,14 +46,16 @@ def _result_of(payment_id: int) -> MatchResult | None:
 
 def locked(payment_id: int) -> Locked:
     """Lock a payment, and the other payment of its match if both may have to change. Raises Payment.DoesNotExist."""
-    place, collected_at, status = Payment.objects.values_list("place", "collected_at", "status").get(pk=payment_id)
+    columns = ("place", "collected_at", "status", "version", "stale")
+    place, collected_at, status, version, stale = Payment.objects.values_list(*columns).get(pk=payment_id)
     # True if the stake was approved without money (MOMO_AUTO_APPROVE). Its money can arrive after its match's result.
     is_approved = not place and collected_at is None and status == Payment.Status.SUCCESS
     keys = {payment_id}
-    if (place in ("in_use", "contested") or is_approved) and (
+    if (place in ("in_use", "contested") or is_approved or not version or stale) and (
         opponent := current_use().opponent(Payment(pk=payment_id))
     ):
-        # Lock both payments, because another process may record a result before the locks are taken.
+        # Lock both payments, because another process may record a result before the locks are taken. Adoption also
+        # locks both.
         keys.add(opponent[0].pk)
     elif place in _OF_A_RESULT or (collected_at and not place):
         recorded = _result_of(payment_id)

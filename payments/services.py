@@ -92,7 +92,8 @@ def tell_again() -> tuple[int, int]:
 def _tell_each(rows: "QuerySet[Row]", tell: Callable[[Row], bool]) -> Iterator[bool]:
     # The order is random, so that rows whose receiver always fails do not block the others.
     for key in list(rows.order_by("?").values_list("pk", flat=True)[:10]):
-        with journal.writing():
+        told: bool | None = False
+        with journal.or_later(), journal.writing():
             row = database.not_locked(rows.filter(pk=key)).first()
             told = tell(row) if row is not None else None
         if told is not None:

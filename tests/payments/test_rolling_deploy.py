@@ -11,7 +11,8 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from game.models import Entry, Player
+from game.models import Entry, Player, StakeLevel
+from game.rules import locks
 from game.rules.ending import cancel
 from game.signals import session_committed
 from payments import journal, ledger, matches, reconciliation, refunds, services
@@ -236,6 +237,54 @@ def test_a_stake_that_the_former_release_activated_late_is_booked(client: Client
         "reversed": {Account.PROVIDER: 1000, Account.CONTESTED: 1000},
     }
     assert balances() == expected[then]
+    assert_journals_agree()
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no row locks")
+def test_a_stake_that_the_former_release_activated_late_is_cancelled_without_the_stake_level(received: Entry) -> None:
+    """Cancelling locks the entry. Before the fix, it then locked the stake level, and deadlocked with a match."""
+    now = timezone.now()
+    sql("UPDATE game_entry SET status = 'queued', opened_at = %s, expires_at = %s", now, now + timedelta(minutes=30))
+    StakeLevel.objects.create(amount=1000)
+    with held("SELECT 1 FROM game_stakelevel FOR UPDATE"):
+        assert cancel(received)
+    assert balances() == {Account.PROVIDER: 1000, Account.REFUND_DUE: 1000}
+    assert_journals_agree()
+
+
+def test_a_locked_stake_level_delays_only_its_own_payments(client: Client, received: Entry, monkeypatch: Any) -> None:
+    """Before the fix, the lock timeout also stopped the adoption and the repeated signals of all other payments."""
+    with monkeypatch.context() as broken:
+        broken.setattr("game.payment_receivers.activate_paid", lambda payment: 1 / 0)
+        paid(client, stake(client, BOB, 2000), BOB)
+    now = timezone.now()
+    sql("UPDATE game_entry SET status = 'queued', opened_at = %s, expires_at = %s", now, now + timedelta(minutes=30))
+    monkeypatch.setitem(locks._fail_until, received.stake_amount, float("inf"))
+    assert services.tell_again() == (1, 1)
+    Payment.objects.update(stale=True)
+    assert journal.adopt() == 1
+    monkeypatch.delitem(locks._fail_until, received.stake_amount)
+    assert services.tell_again() == (1, 0)
+    assert balances() == {Account.PROVIDER: 3000, Account.WAITING: 3000}
+    assert_journals_agree()
+
+
+def test_both_payments_of_a_match_are_locked_in_order_before_adoption(client: Client, monkeypatch: Any) -> None:
+    """Before the fix, adoption locked the higher id first, which could deadlock."""
+    now = timezone.now()
+    waiting = paid_stake(client, ALICE)
+    paid = paid_by_former_release(BOB, now)
+    match_by_former_release(waiting, paid, now)
+    keys, locked = [], journal.locked
+
+    def note(key: int) -> Payment:
+        keys.append(key)
+        return locked(key)
+
+    monkeypatch.setattr(journal, "locked", note)
+    with journal.writing():
+        matches.locked(paid.payment_id)
+    assert keys[0] == waiting.payment_id < paid.payment_id
     assert_journals_agree()
 
 
