@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from django.db import connection, transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Greatest
 from django.db.models.lookups import GreaterThanOrEqual
 
@@ -126,8 +126,16 @@ def free_leases_over_before(limit: datetime, *conditions: Q) -> int:
     )
     counted = Greatest("ambiguous_requests", 1)
     with transaction.atomic():  # Skip locked rows, because waiting for one row would delay the others.
-        free = over.filter(pk__in=set(over.select_for_update(skip_locked=True).values_list("pk", flat=True)))
+        free = over.filter(pk__in=_lock_free(over))
         return free.update(status=Status.QUEUED, claim="", lease_until=None, ambiguous_requests=counted)
+
+
+def _lock_free(rows: "QuerySet[SmsMessage]") -> set[int]:
+    """Lock these rows, except those that another transaction has locked. Return the ids of the locked rows.
+
+    A transaction that only inserts an event of a message locks the message's key, which prevents no renewal.
+    """
+    return set(rows.select_for_update(skip_locked=True, no_key=True).values_list("pk", flat=True))
 
 
 class ExpiredLeaseReaper:
@@ -153,5 +161,5 @@ class ExpiredLeaseReaper:
             logger.warning(text, freed, extra={"messages": freed})
         over = SmsMessage.objects.filter(status=Status.SENDING, lease_until__lt=seen)
         with transaction.atomic():
-            self._free = Q(pk__in=set(over.select_for_update(skip_locked=True).values_list("pk", flat=True)))
+            self._free = Q(pk__in=_lock_free(over))
         self._seen, self.next_look = seen, clock.monotonic() + self._seconds

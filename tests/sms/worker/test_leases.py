@@ -288,9 +288,9 @@ def test_a_lease_that_a_lock_has_kept_from_renewal_is_not_freed_at_once(on_postg
             reaper.look()
             statuses.append(SmsMessage.objects.get().status)
 
-        def look_while_locked():
+        def look_while_locked(strength="UPDATE"):
             with psycopg.connect(os.environ["DATABASE_URL"]) as lock:
-                lock.execute("SELECT 1 FROM sms_smsmessage FOR UPDATE")
+                lock.execute(f"SELECT 1 FROM sms_smsmessage FOR {strength}")
                 look()
 
         look()
@@ -298,6 +298,12 @@ def test_a_lease_that_a_lock_has_kept_from_renewal_is_not_freed_at_once(on_postg
         for step in (look_while_locked, look_while_locked, look, look_while_locked, look, look):
             step()
         assert statuses == ["queued", *["sending"] * 5, "queued"], statuses
+
+        # Another transaction inserts an event of the message. This prevents no renewal, so the lease is freed.
+        claim("me", 1, -60.0)
+        look_while_locked("KEY SHARE")
+        look_while_locked("KEY SHARE")
+        assert statuses[-2:] == ["sending", "queued"], statuses
     """
     on_postgres.queue(1)
     preloaded.run(["-c", code], env=on_postgres.environment, check=True)
