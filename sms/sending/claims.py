@@ -121,20 +121,15 @@ def free_leases_over_before(limit: datetime, *conditions: Q) -> int:
     Does nothing if the database's clock was set back to before `limit`. The messages get an `ambiguous_requests`
     of at least 1, because their senders may have sent them before a crash.
     """
-    over = SmsMessage.objects.filter(
-        *conditions, GreaterThanOrEqual(clock.Now(), limit), status=Status.SENDING, lease_until__lt=limit
-    )
-    counted = Greatest("ambiguous_requests", 1)
+    over = SmsMessage.objects.filter(*conditions, status=Status.SENDING, lease_until__lt=limit)
+    over = over.filter(GreaterThanOrEqual(clock.Now(), limit))
+    freed = {"status": Status.QUEUED, "claim": "", "ambiguous_requests": Greatest("ambiguous_requests", 1)}
     with transaction.atomic():  # Skip locked rows, because waiting for one row would delay the others.
-        free = over.filter(pk__in=_lock_free(over))
-        return free.update(status=Status.QUEUED, claim="", lease_until=None, ambiguous_requests=counted)
+        return over.filter(pk__in=_lock_free(over)).update(lease_until=None, **freed)
 
 
 def _lock_free(rows: "QuerySet[SmsMessage]") -> set[int]:
-    """Lock these rows, except those that another transaction has locked. Return the ids of the locked rows.
-
-    A transaction that only inserts an event of a message locks the message's key, which prevents no renewal.
-    """
+    """Lock those of these rows that no other transaction has locked. Return their ids."""
     return set(rows.select_for_update(skip_locked=True, no_key=True).values_list("pk", flat=True))
 
 
@@ -148,8 +143,7 @@ class ExpiredLeaseReaper:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._seen: datetime | None = None
-        self._free = Q()
-        self.next_look = 0.0
+        self._free, self.next_look = Q(), 0.0
 
     def look(self) -> None:
         """If a check is due, run it. Set `next_look` to the time (monotonic) of the next check."""
@@ -159,7 +153,6 @@ class ExpiredLeaseReaper:
         if freed := free_leases_over_before(self._seen or seen - timedelta(seconds=self._seconds), self._free):
             text = "sms.reclaimed: %d messages of senders that ended without finishing are queued again"
             logger.warning(text, freed, extra={"messages": freed})
-        over = SmsMessage.objects.filter(status=Status.SENDING, lease_until__lt=seen)
         with transaction.atomic():
-            self._free = Q(pk__in=_lock_free(over))
+            self._free = Q(pk__in=_lock_free(SmsMessage.objects.filter(status=Status.SENDING, lease_until__lt=seen)))
         self._seen, self.next_look = seen, clock.monotonic() + self._seconds
