@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from django.test import Client
 from django.utils import timezone
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from game.models import Entry, Session
 from payments.models import MatchResult, Payment
@@ -336,7 +336,7 @@ def test_a_double_tap_stakes_once(visits: Visits, browser: Browser, live_server:
     page.locator("input[value=anyone]").check()
     page.get_by_role("button", name="Pay 5,500 UGX").dblclick()
     page.get_by_role("heading", name="Searching for an opponent").wait_for()
-    assert page.get_by_text("5,000 UGX").is_visible()
+    expect(page.get_by_text("5,000 UGX")).to_be_visible()
 
 
 def test_a_lost_connection_is_shown_after_two_missed_polls(visits: Visits, browser: Browser, live_server: Any) -> None:

@@ -75,7 +75,7 @@ def test_no_share_button_without_javascript(browser: Browser, site: str) -> None
         place(page, site, number, "Alice", amount="2000", opponent="Invite a friend")
         page.get_by_role("heading", name="Waiting for your friend").wait_for()
         assert page.locator("#share").is_visible() is javascript
-        assert page.locator(".code").is_visible()
+        expect(page.locator(".code")).to_be_visible()
         assert page.locator("#offline").is_hidden()
 
 

@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from game.models import Entry, Session
 from game.rules.results import record_result
@@ -63,15 +63,15 @@ def test_i_paid_and_got_nothing(
     page.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
     log_in(page, f"{live_server.url}/admin/")
     page.get_by_role("heading", name="Money today").wait_for()
-    assert page.get_by_role("link", name="5,000 UGX in 1 payment refunds due").is_visible()
+    expect(page.get_by_role("link", name="5,000 UGX in 1 payment refunds due")).to_be_visible()
     assert fits(page, width)
     shot(page, f"dashboard-{width}")
 
     page.get_by_label("Find a player").fill("0772 000 001")
     page.get_by_role("button", name="Find").click()
     page.get_by_role("heading", name="Player 0772 000 001").wait_for()
-    assert page.get_by_text("5,000 UGX is due back to the player.").first.is_visible()
-    assert page.get_by_text("Pay it out now").is_visible()
+    expect(page.get_by_text("5,000 UGX is due back to the player.").first).to_be_visible()
+    expect(page.get_by_text("Pay it out now")).to_be_visible()
     assert fits(page, width)
     shot(page, f"timeline-{width}")
 
@@ -207,12 +207,12 @@ def test_the_emergency_pause_pauses_everything(
     page = tab(browser, {"width": width, "height": 800})
     log_in(page, f"{live_server.url}/admin/sms/smspause/add/")
     assert page.get_by_label("What to pause").locator("option:checked").inner_text() == "all texts"
-    assert page.get_by_text("0 waiting,").is_visible()
-    assert page.get_by_text("sent in the last minute.").is_visible()
+    expect(page.get_by_text("0 waiting,")).to_be_visible()
+    expect(page.get_by_text("sent in the last minute.")).to_be_visible()
     page.get_by_label("Reason").fill("Wrong links")
     page.get_by_role("button", name="Save", exact=True).click()
     page.get_by_text("was added successfully").wait_for()
-    assert page.locator("#result_list").get_by_text("all texts").is_visible()
+    expect(page.locator("#result_list").get_by_text("all texts")).to_be_visible()
     page.get_by_role("link", name="Resume…").click()
     page.get_by_role("heading", name="Resume sending?").wait_for()
     assert page.get_by_text("Delete").count() == 0
@@ -230,7 +230,7 @@ def test_paid_and_matched_without_a_link_is_amber(
     warning = page.locator(".sms-banner.warning")
     warning.get_by_text("Paid and matched, but no text with the link arrived.").wait_for()
     assert page.get_by_text("No payment by this player needs action.").count() == 0
-    assert page.get_by_text("If nobody plays by").is_visible()
+    expect(page.get_by_text("If nobody plays by")).to_be_visible()
     call = warning.get_by_role("link", name="Call 0772 000 003")
     assert call.get_attribute("href") == "tel:+256772000003"
     assert fits(page, width)
@@ -252,12 +252,12 @@ def test_the_stakes_of_a_match_without_a_link_are_given_back(
     player = page.url
     warning = page.locator(".sms-banner.warning")
     warning.get_by_text("If nobody played, give both stakes back.").wait_for()
-    assert warning.get_by_role("link", name="Call 0772 000 003").is_visible()
+    expect(warning.get_by_role("link", name="Call 0772 000 003")).to_be_visible()
     assert fits(page, width)
     shot(page, f"no-link-over-{width}")
     warning.get_by_role("button", name="Give both stakes back…").click()
     for payee in ("0772 000 002: 2,000 UGX", "0772 000 003: 2,000 UGX"):
-        assert page.locator("#content li", has_text=payee).is_visible()
+        expect(page.locator("#content li", has_text=payee)).to_be_visible()
     assert fits(page, width)
     page.get_by_label("Why?").fill("the link did not arrive")
     page.get_by_role("button", name="Give both stakes back (4,000 UGX)").click()

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from payments import status_polling
 from payments.models import Payment
@@ -72,7 +72,7 @@ def test_a_payout_takes_two_clicks_and_returns_to_the_player(
     page.get_by_role("button", name="Refund (12,500 UGX)").click()
     assert_done(page, width, "Refund by payout ordered: 1.")
     page.get_by_text("The money was refunded to the player.").first.wait_for()
-    assert page.get_by_text("No payment by this player needs action.").is_visible()
+    expect(page.get_by_text("No payment by this player needs action.")).to_be_visible()
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -2,7 +2,7 @@
 
 import pytest
 import requests
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from playmatatu.sandbox.money.dmarkpay import DMarkPay
 from sms.sandbox.page import Links
@@ -69,7 +69,7 @@ def test_a_phone_rings_and_is_tapped(sandbox: Sandbox, browser: Browser, width: 
     second = page.get_by_role("region", name="Phone 0752 000 002")
     first.get_by_text("MTN MoMo").wait_for()
     second.get_by_text("Airtel Money").wait_for()
-    assert second.get_by_text("Pay 1,000,000 UGX?").is_visible()
+    expect(second.get_by_text("Pay 1,000,000 UGX?")).to_be_visible()
     assert fits(page, width)
     assert "1,000,000 UGX" in (page.locator("#said").text_content() or "")
     assert page.title() == "(2) The phones"
@@ -110,13 +110,13 @@ def test_without_a_script(sandbox: Sandbox, browser: Browser) -> None:
     ask(sandbox, "S-1")
     ask(sandbox, "S-2")
     page = opened(browser, sandbox, javascript=False)
-    assert page.get_by_text("1 more after this one").is_visible()
+    expect(page.get_by_text("1 more after this one")).to_be_visible()
     page.get_by_role("button", name="Pay", exact=True).click()
-    assert page.get_by_text("You paid 5,000 UGX").is_visible()
+    expect(page.get_by_text("You paid 5,000 UGX")).to_be_visible()
     page.get_by_role("button", name="Decline", exact=True).click()
-    assert page.get_by_text("not paid").is_visible()
+    expect(page.get_by_text("not paid")).to_be_visible()
     page.get_by_role("button", name="Clear faults and phones").click()
-    assert page.get_by_text("No phone has received anything yet.").is_visible()
+    expect(page.get_by_text("No phone has received anything yet.")).to_be_visible()
     assert requests.get(f"{sandbox.url}/prompts.json", timeout=5).json() == []
 
 
