@@ -124,7 +124,9 @@ def test_polls_slow_down_and_start_again_with_the_page(browser: Browser, site: s
     page.clock.install()
     place(page, site, "0772000001", "Alice", amount="2000", opponent="Invite a friend", friend="0772000002")
     page.get_by_role("heading", name="Waiting for your friend").wait_for()
+    polls: list[str] = []
     statuses: list[int] = []
+    page.on("request", lambda request: polls.append(request.url) if request.headers.get("x-part") else None)
     page.on("response", lambda answer: statuses.append(answer.status) if answer.request.headers.get("x-part") else None)
 
     def polls_within(seconds: int) -> int:
@@ -133,6 +135,8 @@ def test_polls_slow_down_and_start_again_with_the_page(browser: Browser, site: s
         for _ in range(seconds):
             page.clock.run_for(1000)
             page.wait_for_timeout(40)
+            while len(statuses) < len(polls):
+                page.wait_for_timeout(10)
         return len(statuses) - before
 
     assert [polls_within(span) for span in (3, 3, 5, 5, 10, 10)] == [1, 1, 1, 1, 1, 1]
