@@ -502,6 +502,11 @@ def or_later() -> Iterator[None]:
     except OperationalError as error:
         if sqlstate(error) not in _TIMED_OUT:
             raise
+        logger.warning(
+            "payments.later: %s: the work on one payment is repeated later",
+            sqlstate(error),
+            extra={"event": "payments.later"},
+        )
 
 
 def left_to_adopt() -> int:

@@ -125,10 +125,10 @@ def free_leases_over_before(limit: datetime, *conditions: Q) -> int:
     over = over.filter(GreaterThanOrEqual(clock.Now(), limit))
     freed = {"status": Status.QUEUED, "claim": "", "ambiguous_requests": Greatest("ambiguous_requests", 1)}
     with transaction.atomic():  # Skip locked rows, because waiting for one row would delay the others.
-        return over.filter(pk__in=_lock_free(over)).update(lease_until=None, **freed)
+        return over.filter(pk__in=lock_free(over)).update(lease_until=None, **freed)
 
 
-def _lock_free(rows: "QuerySet[SmsMessage]") -> set[int]:
+def lock_free(rows: "QuerySet[SmsMessage]") -> set[int]:
     """Lock those of these rows that no other transaction has locked. Return their ids."""
     return set(rows.select_for_update(skip_locked=True, no_key=True).values_list("pk", flat=True))
 
@@ -154,5 +154,5 @@ class ExpiredLeaseReaper:
             text = "sms.reclaimed: %d messages of senders that ended without finishing are queued again"
             logger.warning(text, freed, extra={"messages": freed})
         with transaction.atomic():
-            self._free = Q(pk__in=_lock_free(SmsMessage.objects.filter(status=Status.SENDING, lease_until__lt=seen)))
+            self._free = Q(pk__in=lock_free(SmsMessage.objects.filter(status=Status.SENDING, lease_until__lt=seen)))
         self._seen, self.next_look = seen, clock.monotonic() + self._seconds

@@ -4,7 +4,7 @@ import math
 import os
 import socket
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from typing import Any
 
 from django.db import connection
@@ -156,7 +156,9 @@ def _shut_down(connection: Any) -> None:
     if connection.vendor == "postgresql" and raw is not None:
         with socket.socket(fileno=os.dup(raw.fileno())) as copy:
             # Also cancel the statement, which may hold row locks. Old versions of libpq skip this: it could block.
-            with suppress(Exception):
+            try:
                 raw.pgconn.cancel_conn()
                 raw.cancel_safe(timeout=1.0)
+            except Exception as error:  # noqa: BLE001 the exceptions depend on the driver
+                logger.info("sms.not_canceled: %s: the statement may still run", type(error).__name__)
             copy.shutdown(socket.SHUT_RDWR)

@@ -9,6 +9,7 @@ from django.db.models import F, Q, QuerySet
 from sms import alerts, clock
 from sms.models import OPEN, SmsEvent, SmsMessage, SmsPause, SmsWorker, Status
 from sms.sending import pauses
+from sms.sending.claims import lock_free
 from sms.stats import volume
 from sms.text.redaction import BLANKED, blank_link, rules
 
@@ -47,9 +48,8 @@ def park() -> None:
             ids = list(rows.values_list("pk", flat=True)[: 10 * BATCH])
             for start in range(0, len(ids), BATCH):
                 with transaction.atomic():  # Skip locked rows, because waiting for one row would delay the others.
-                    free = rows.filter(pk__in=ids[start : start + BATCH]).select_for_update(skip_locked=True)
-                    batch = SmsMessage.objects.filter(pk__in=list(free.values_list("pk", flat=True)))
-                    full |= batch.update(lease_until=lease_until) > 0 and len(ids) == 10 * BATCH
+                    free = lock_free(rows.filter(pk__in=ids[start : start + BATCH]))
+                    full |= queued.filter(pk__in=free).update(lease_until=lease_until) > 0 and len(ids) == 10 * BATCH
 
 
 # The batch is a CTE, because with outdated statistics PostgreSQL might run a subquery again for each row.

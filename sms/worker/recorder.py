@@ -21,6 +21,7 @@ from sms.logs import get_logger
 from sms.models import SmsMessage, SmsWorker, Status
 from sms.sending import rate_limit
 from sms.sending.attempt import Result, conclude, settle
+from sms.sending.claims import lock_free
 from sms.sending.results import store, take_back
 from sms.text.redaction import mask_phone
 from sms.worker.background import SignalSender
@@ -28,7 +29,6 @@ from sms.worker.breaker import FIRST_PAUSE, Breaker
 from sms.worker.engine.loop import UNANSWERED, WAITING, Engine, Job, LeaseExpired
 
 logger = get_logger("sms.worker")
-
 _SHOWN = 20
 
 
@@ -41,8 +41,7 @@ class Recorder:
         self.pending: list[tuple[Job, Result]] = []
         # Results that the database refuses, or whose rows are locked. They are retried every `retry_after` seconds.
         self.refused: list[tuple[Job, Result]] = []
-        self.retry_after, self._retried_at = 30.0, 0.0
-        self._look_for_locks = False
+        self.retry_after, self._retried_at, self._look_for_locks = 30.0, 0.0, False
         self.sent = 0
         # The earliest time (monotonic) at which a retry is due, among the messages that this worker queued again.
         self.due_again = math.inf
@@ -94,10 +93,9 @@ class Recorder:
 
     def _set_locked_aside(self) -> None:
         """Set aside the results of rows that another transaction has locked. Otherwise all results would wait."""
-        pks = [job.message.pk for job, _ in self.pending]
-        rows = SmsMessage.objects.filter(pk__in=pks).values_list("pk", flat=True)
+        rows = SmsMessage.objects.filter(pk__in=[job.message.pk for job, _ in self.pending])
         with transaction.atomic():
-            locked = set(rows) - set(rows.select_for_update(skip_locked=True))
+            locked = set(rows.values_list("pk", flat=True)) - lock_free(rows)
         self.refused += [one for one in self.pending if one[0].message.pk in locked]
         self.pending = [one for one in self.pending if one[0].message.pk not in locked]
         self._look_for_locks = False

@@ -252,7 +252,9 @@ def test_a_stake_that_the_former_release_activated_late_is_cancelled_without_the
     assert_journals_agree()
 
 
-def test_a_locked_stake_level_delays_only_its_own_payments(client: Client, received: Entry, monkeypatch: Any) -> None:
+def test_a_locked_stake_level_delays_only_its_own_payments(
+    client: Client, received: Entry, monkeypatch: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     """Before the fix, the lock timeout also stopped the adoption and the repeated signals of all other payments."""
     with monkeypatch.context() as broken:
         broken.setattr("game.payment_receivers.activate_paid", lambda payment: 1 / 0)
@@ -263,6 +265,7 @@ def test_a_locked_stake_level_delays_only_its_own_payments(client: Client, recei
     assert services.tell_again() == (1, 1)
     Payment.objects.update(stale=True)
     assert journal.adopt() == 1
+    assert caplog.text.count("payments.later: 55P03") == 2
     monkeypatch.delitem(locks._fail_until, received.stake_amount)
     assert services.tell_again() == (1, 0)
     assert balances() == {Account.PROVIDER: 3000, Account.WAITING: 3000}

@@ -189,7 +189,7 @@ def test_a_postgresql_that_hangs_and_cannot_cancel_stops_no_thread() -> None:
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=30)
 
 
-def test_an_old_libpq_cancels_nothing() -> None:
+def test_an_old_libpq_cancels_nothing(caplog: pytest.LogCaptureFixture) -> None:
     """Before version 17, to cancel a statement could block all threads. The connection is closed anyway."""
     canceled: list[float] = []
 
@@ -206,6 +206,7 @@ def test_an_old_libpq_cancels_nothing() -> None:
     with here, there:
         background._shut_down(SimpleNamespace(vendor="postgresql", connection=Raw()))
         assert (there.recv(1), canceled) == (b"", [])
+    assert "sms.not_canceled: AttributeError" in caplog.text
 
 
 def test_a_record_that_the_database_refuses(on_postgres: System) -> None:
